@@ -1,0 +1,102 @@
+//! Executors: what an agent can do. One file or folder each, and one line in [`all`].
+//!
+//! An executor sees its action, its [`Context`], and nothing else: no link, no journal, no other attempt.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use opslink::{
+    event::Event,
+    task::{Action, ExecutionState},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::connections::Connections;
+
+/// The contract of every executor.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// The word for it in tasks, capabilities, policies and the command line.
+    fn kind(&self) -> &'static str;
+
+    /// Says whether it works on this machine, and if not, why. No side effects.
+    fn health(&self) -> Health;
+
+    /// Checks an action without doing anything.
+    ///
+    /// # Errors
+    /// What is wrong with it, with a stable reason.
+    fn validate(&self, action: &Action) -> Result<(), Failure>;
+
+    /// Does the work. Output goes to the sink as it appears.
+    ///
+    /// A non-zero exit code or a failed statement is a [`Finish`]; an `Err` means that the executor itself could not
+    /// do its job. The runner adds the End event, the times and the digests.
+    ///
+    /// # Cancel
+    /// When `ctx.cancel` fires (somebody asked, or the deadline passed) the executor ends what it started: softly at
+    /// first, for good after `ctx.grace`, and returns only when nothing of it is left.
+    async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure>;
+}
+
+/// Whether an executor works on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Yes.
+    Healthy,
+    /// No, and why.
+    Absent(String),
+}
+
+/// What an executor gets beside its action.
+#[derive(Clone)]
+pub struct Context {
+    /// Where output goes.
+    pub sink: Arc<dyn Sink>,
+    /// Fires when the work shall end.
+    pub cancel: CancellationToken,
+    /// Soft end to hard end.
+    pub grace: Duration,
+    /// A folder for the executor's own files; removed after the attempt.
+    pub scratch: std::path::PathBuf,
+    /// Named endpoints of this machine, with their credentials.
+    pub connections: Arc<Connections>,
+}
+
+/// Where an executor's output goes. Blocks (asynchronously or not) while the spool is full: output is never dropped.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Takes one event. Cheap for small events; may wait for space.
+    async fn emit(&self, event: Event);
+
+    /// The same for a thread that reads a pipe: blocks the thread.
+    fn emit_blocking(&self, event: Event);
+
+    /// Closes the chunk that is being filled, so that it leaves at once.
+    fn flush(&self);
+}
+
+/// How the work ended, as the executor saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// `Succeeded` or `Failed`; the runner turns it into `TimedOut` or `Canceled` when it asked for the end.
+    pub state: ExecutionState,
+    /// Exit code of the main process.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the main process.
+    pub signal: Option<i32>,
+    /// UPPER_SNAKE reason; empty on success.
+    pub reason: String,
+    /// One sentence for people; empty on success.
+    pub message: String,
+}
+
+/// Why an executor could not do its job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// UPPER_SNAKE reason from the catalogue.
+    pub reason: &'static str,
+    /// What, why, and what to do, in one or two sentences.
+    pub message: String,
+}

@@ -1,0 +1,83 @@
+//! Newtypes for every id. All are UUIDs; new ones are version 7, so that they sort by time of making.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+/// A text that is not a UUID where an id is expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an id (a UUID such as 0192f0c1-7b1a-7c3e-9f00-0123456789ab)")]
+pub struct InvalidId {
+    /// The text that was given, cut to 64 characters.
+    pub text: String,
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Makes a new id, later than every one made before it on this machine.
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// Wraps a UUID.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// Returns the UUID inside.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // Only the canonical form: one id has one spelling, in logs, URLs and certificates.
+                match Uuid::try_parse(text) {
+                    Ok(uuid) if uuid.to_string() == text => Ok(Self(uuid)),
+                    _ => Err(InvalidId { text: text.chars().take(64).collect() }),
+                }
+            }
+        }
+    };
+}
+
+id_type!(
+    /// An enrolled machine. Never reused.
+    AgentId
+);
+id_type!(
+    /// One action asked of a set of agents.
+    TaskId
+);
+id_type!(
+    /// One try of an execution; the fencing token of its start.
+    AttemptId
+);
+id_type!(
+    /// A person.
+    UserId
+);
+id_type!(
+    /// A join token or an API token (its public part).
+    TokenId
+);
