@@ -1,0 +1,3 @@
+//! One thin file per gRPC service: decode, authorize, call, encode.
+
+pub mod status;
