@@ -1,2 +1,3 @@
-//! placeholder
+//! The `opslink-agent` program: see the library for everything it does.
+
 fn main() {}

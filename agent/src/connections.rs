@@ -1,0 +1,373 @@
+//! Named endpoints that this machine can reach: `connections.toml`. Their credentials never leave the machine.
+//!
+//! ```toml
+//! [[connection]]
+//! name = "main"
+//! url = "postgres://app@db.internal/app"
+//! password_file = "/etc/opslink-agent/main.password"
+//! default = true
+//! ```
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use opslink::pb;
+use serde::Deserialize;
+
+use crate::executor::Failure;
+
+/// Name of the file in the state folder.
+pub const FILE_NAME: &str = "connections.toml";
+
+/// What a fresh join writes.
+pub const TEMPLATE: &str = "\
+# Databases that tasks may use on this machine, by name. Credentials stay here.
+#
+# [[connection]]
+# name = \"main\"
+# url = \"postgres://app@127.0.0.1/app\"     # or mysql://…, or sqlite:///absolute/path.db
+# password_file = \"/etc/opslink-agent/main.password\"   # optional; first line, read at each use
+# default = true
+";
+
+/// A text that `Debug` hides.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text. Never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What kind of database a connection leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
+    /// A SQLite file.
+    Sqlite,
+}
+
+impl Kind {
+    /// The word in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
+    fn of_url(url: &str) -> Option<Self> {
+        let (scheme, _) = url.split_once(':')?;
+        match scheme {
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            "mysql" | "mariadb" => Some(Self::Mysql),
+            "sqlite" => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+}
+
+/// One named endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Unique in its file.
+    pub name: String,
+    /// Derived from the URL.
+    pub kind: Kind,
+    /// As written in the file; may hold a password.
+    pub url: Secret,
+    /// Whether tasks that name no connection get this one.
+    pub is_default: bool,
+    password_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Makes a connection out of its parts, for tests and embedders.
+    ///
+    /// # Errors
+    /// [`Error::UnknownScheme`] when the URL is none of postgres, mysql and sqlite.
+    pub fn new(name: impl Into<String>, url: impl Into<String>) -> Result<Self, Error> {
+        let (name, url) = (name.into(), url.into());
+        let kind = Kind::of_url(&url).ok_or_else(|| Error::UnknownScheme { name: name.clone() })?;
+        Ok(Self {
+            name,
+            kind,
+            url: Secret::new(url),
+            is_default: false,
+            password_file: None,
+        })
+    }
+
+    /// Reads the password file, if the connection names one: its first line.
+    ///
+    /// # Errors
+    /// `CONNECTION_SECRET_UNREADABLE` when the file cannot be read.
+    pub fn password(&self) -> Result<Option<Secret>, Failure> {
+        let Some(path) = &self.password_file else {
+            return Ok(None);
+        };
+        let text = fs::read_to_string(path).map_err(|error| Failure {
+            reason: "CONNECTION_SECRET_UNREADABLE",
+            message: format!(
+                "the password file {} of connection `{}` cannot be read: {error}",
+                path.display(),
+                self.name
+            ),
+        })?;
+        Ok(Some(Secret::new(text.lines().next().unwrap_or_default())))
+    }
+}
+
+/// Why `connections.toml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there and cannot be read.
+    #[error("{path} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be. The parser's text is kept without the line it quotes: it may hold a password.
+    #[error("{path} is not a connections file: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The URL says another kind of database.
+    #[error("connection `{name}`: its url must start with postgres://, mysql:// or sqlite://")]
+    UnknownScheme {
+        /// The connection.
+        name: String,
+    },
+    /// Two connections have one name.
+    #[error("connection `{name}` is there twice")]
+    Duplicate {
+        /// The connection.
+        name: String,
+    },
+    /// Two connections say that they are the default.
+    #[error("connections `{first}` and `{second}` both say default = true")]
+    TwoDefaults {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    connection: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    url: String,
+    #[serde(default)]
+    password_file: Option<PathBuf>,
+    #[serde(default)]
+    default: bool,
+}
+
+/// The named endpoints of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connections {
+    list: Vec<Connection>,
+}
+
+impl Connections {
+    /// Builds the set out of its parts; a single connection becomes the default.
+    ///
+    /// # Errors
+    /// When a name is there twice, or two are the default.
+    pub fn new(mut list: Vec<Connection>) -> Result<Self, Error> {
+        for (at, connection) in list.iter().enumerate() {
+            if list.iter().skip(at + 1).any(|other| other.name == connection.name) {
+                return Err(Error::Duplicate {
+                    name: connection.name.clone(),
+                });
+            }
+        }
+        let mut defaults = list.iter().filter(|connection| connection.is_default);
+        if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
+            return Err(Error::TwoDefaults {
+                first: first.name.clone(),
+                second: second.name.clone(),
+            });
+        }
+        if let [only] = list.as_mut_slice() {
+            only.is_default = true;
+        }
+        Ok(Self { list })
+    }
+
+    /// Reads `connections.toml`; a missing file means none.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be used.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => {
+                return Err(Error::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a connections file; `path` is for messages.
+    ///
+    /// # Errors
+    /// When the text cannot be used.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let file: File = toml::from_str(text).map_err(|error| Error::Syntax {
+            path: path.to_owned(),
+            message: match error.span() {
+                Some(span) => {
+                    let line = text.get(..span.start).unwrap_or(text).matches('\n').count() + 1;
+                    format!("line {line}: {}", error.message())
+                }
+                None => error.message().to_owned(),
+            },
+        })?;
+        let list = file
+            .connection
+            .into_iter()
+            .map(|entry| {
+                let mut connection = Connection::new(entry.name, entry.url)?;
+                connection.is_default = entry.default;
+                connection.password_file = entry.password_file;
+                Ok(connection)
+            })
+            .collect::<Result<_, Error>>()?;
+        Self::new(list)
+    }
+
+    /// Returns the connection of that name, or the default one.
+    ///
+    /// # Errors
+    /// `CONNECTION_NOT_FOUND`, with the names that there are.
+    pub fn find(&self, name: Option<&str>) -> Result<&Connection, Failure> {
+        let found = match name {
+            Some(name) => self.list.iter().find(|connection| connection.name == name),
+            None => self.list.iter().find(|connection| connection.is_default),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.list.iter().map(|connection| connection.name.as_str()).collect();
+            let has = if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has: {}", names.join(", "))
+            };
+            let message = match name {
+                Some(name) => format!("this agent has no connection named `{name}`; {has}"),
+                None if names.is_empty() => {
+                    format!("this agent has no connection; add one to its {FILE_NAME}")
+                }
+                None => format!("this agent has no default connection; name one; {has}"),
+            };
+            Failure {
+                reason: "CONNECTION_NOT_FOUND",
+                message,
+            }
+        })
+    }
+
+    /// Iterates in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.list.iter()
+    }
+
+    /// What the cloud may know: names and kinds, no URL.
+    pub fn to_pb(&self) -> Vec<pb::Connection> {
+        self.iter()
+            .map(|connection| pb::Connection {
+                name: connection.name.clone(),
+                kind: connection.kind.word().to_owned(),
+                is_default: connection.is_default,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Connections, Error> {
+        Connections::parse(text, Path::new("connections.toml"))
+    }
+
+    #[test]
+    fn the_only_connection_is_the_default() {
+        let connections = parse("[[connection]]\nname = 'a'\nurl = 'sqlite:///x.db'\n").unwrap();
+        assert_eq!(connections.find(None).unwrap().name, "a");
+        assert_eq!(connections.to_pb()[0].kind, "sqlite");
+    }
+
+    #[test]
+    fn without_a_default_the_error_lists_the_names() {
+        let text = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='b'\nurl='mysql://h/d'\n";
+        let failure = parse(text).unwrap().find(None).unwrap_err();
+        assert_eq!(failure.reason, "CONNECTION_NOT_FOUND");
+        assert!(failure.message.contains("a, b"), "{}", failure.message);
+    }
+
+    #[test]
+    fn secrets_appear_neither_in_debug_nor_in_errors() {
+        let connections = parse("[[connection]]\nname='a'\nurl='postgres://u:hunter2@h/d'\n").unwrap();
+        assert!(!format!("{connections:?}").contains("hunter2"));
+        let error = parse("[[connection]]\nname='a'\nurl='postgres://u:hunter2@h/d' oops\n").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(error.to_string().contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn duplicates_two_defaults_and_odd_schemes_are_refused() {
+        let twice = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='a'\nurl='sqlite:///y'\n";
+        assert!(matches!(parse(twice), Err(Error::Duplicate { .. })));
+        let two = "[[connection]]\nname='a'\nurl='sqlite:///x'\ndefault=true\n\
+                   [[connection]]\nname='b'\nurl='sqlite:///y'\ndefault=true\n";
+        assert!(matches!(parse(two), Err(Error::TwoDefaults { .. })));
+        assert!(matches!(
+            parse("[[connection]]\nname='a'\nurl='oracle:x'\n"),
+            Err(Error::UnknownScheme { .. })
+        ));
+    }
+
+    #[test]
+    fn the_template_is_a_valid_file_with_no_connection() {
+        assert_eq!(parse(TEMPLATE).unwrap().iter().count(), 0);
+    }
+}

@@ -1,0 +1,247 @@
+//! One attempt's folder: making it, writing to it, reading what it says.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use opslink::{id::AttemptId, pb, time::UnixMicros};
+use prost::Message;
+
+use super::{
+    chunks::ChunkReader,
+    frame::{HEADER_BYTES, finish},
+    record::{AttemptRecord, Process, Record, boot_id},
+};
+
+const TASK: &str = "task";
+const STATE: &str = "state";
+const CHUNKS: &str = "chunks";
+const CANCEL: &str = "cancel";
+const SCRATCH: &str = "scratch";
+
+/// The folder of one attempt. Cheap to clone; holds no file open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptDir {
+    path: PathBuf,
+    id: AttemptId,
+}
+
+impl AttemptDir {
+    /// Makes the folder under `root` and returns when it would survive a power cut.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when this attempt is known; otherwise those of the disk. What was made is then removed.
+    pub fn create(root: &Path, id: AttemptId, envelope: &pb::SignedEnvelope) -> io::Result<Self> {
+        let path = root.join(id.to_string());
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let dir = Self { path, id };
+        let filled = dir.fill(envelope).and_then(|()| File::open(root)?.sync_all());
+        match filled {
+            Ok(()) => Ok(dir),
+            Err(error) => {
+                // Nothing has started: leaving no trace lets the cloud try again.
+                fs::remove_dir_all(&dir.path).ok();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, envelope: &pb::SignedEnvelope) -> io::Result<()> {
+        let received = Record::Received {
+            time_us: UnixMicros::now().0,
+            boot_id: boot_id(),
+        };
+        self.append_to(STATE)?.write_all(&received.to_frame())?;
+        self.append_to(CHUNKS)?;
+        let mut task = self.append_to(TASK)?;
+        task.write_all(&envelope.encode_to_vec())?;
+        task.sync_all()?;
+        // `state` is not synced: until the runner has started it says nothing that `task` does not.
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Opens an existing folder; its name is the attempt's id.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the folder's name is not an id.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let id = name
+            .parse()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            id,
+        })
+    }
+
+    /// The attempt.
+    pub fn id(&self) -> AttemptId {
+        self.id
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the executor's own files go. Made by the runner.
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join(SCRATCH)
+    }
+
+    /// Reads the envelope as it came.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file is not an envelope; otherwise those of reading.
+    pub fn envelope(&self) -> io::Result<pb::SignedEnvelope> {
+        let bytes = bytes::Bytes::from(fs::read(self.path.join(TASK))?);
+        pb::SignedEnvelope::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Reads what has been recorded so far.
+    ///
+    /// # Errors
+    /// Those of reading; a missing file is an empty record.
+    pub fn record(&self) -> io::Result<AttemptRecord> {
+        match fs::read(self.path.join(STATE)) {
+            Ok(bytes) => Ok(AttemptRecord::read(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(AttemptRecord::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the chunks for reading.
+    ///
+    /// # Errors
+    /// Those of opening.
+    pub fn chunks(&self) -> io::Result<ChunkReader> {
+        ChunkReader::open(&self.path.join(CHUNKS))
+    }
+
+    /// Opens the folder for its one writer.
+    ///
+    /// # Errors
+    /// Those of opening.
+    pub fn writer(&self) -> io::Result<AttemptWriter> {
+        Ok(AttemptWriter {
+            state: self.append_to(STATE)?,
+            chunks: self.append_to(CHUNKS)?,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Notes for good that the attempt shall end; a runner that starts or reconnects later is told.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn request_cancel(&self) -> io::Result<()> {
+        self.append_to(CANCEL)?.sync_all()
+    }
+
+    /// Says whether somebody asked for the end of the attempt.
+    pub fn cancel_requested(&self) -> bool {
+        self.path.join(CANCEL).exists()
+    }
+
+    /// Cuts `state` and `chunks` to these lengths. Only when no writer lives.
+    pub(super) fn truncate(&self, state_bytes: u64, chunk_bytes: u64) -> io::Result<()> {
+        for (name, length) in [(STATE, state_bytes), (CHUNKS, chunk_bytes)] {
+            let file = self.append_to(name)?;
+            if file.metadata()?.len() > length {
+                file.set_len(length)?;
+                file.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder.
+    ///
+    /// # Errors
+    /// Those of the disk; a folder that is gone is no error.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn append_to(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.path.join(name))
+    }
+}
+
+/// The one writer of an attempt's `state` and `chunks`.
+#[derive(Debug)]
+pub struct AttemptWriter {
+    state: File,
+    chunks: File,
+    buffer: Vec<u8>,
+}
+
+impl AttemptWriter {
+    /// Appends a chunk in one write. Survives the death of this process at once, a power cut after [`Self::sync`].
+    ///
+    /// # Errors
+    /// Those of writing. A short write (disk full) is undone, so that the chunk may be tried again.
+    pub fn append_chunk(&mut self, chunk: &pb::LogChunk) -> io::Result<()> {
+        self.buffer.clear();
+        self.buffer.reserve(HEADER_BYTES + chunk.encoded_len());
+        self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
+        chunk
+            .encode(&mut self.buffer)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        finish(&mut self.buffer);
+        let written = append(&mut self.chunks, &self.buffer);
+        if self.buffer.capacity() > 1024 * 1024 {
+            self.buffer = Vec::new();
+        }
+        written
+    }
+
+    /// Records that the runner is this process, and makes it durable in the page cache only: what a power cut leaves
+    /// open is reported as lost either way.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn started(&mut self) -> io::Result<()> {
+        let record = Record::Started {
+            time_us: UnixMicros::now().0,
+            process: Process::current(),
+        };
+        append(&mut self.state, &record.to_frame())
+    }
+
+    /// Records how the attempt ended. Call after its last chunk was appended.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn ended(&mut self, outcome: &pb::Outcome) -> io::Result<()> {
+        append(&mut self.state, &Record::Ended(outcome.clone()).to_frame())
+    }
+
+    /// Makes everything written so far survive a power cut.
+    ///
+    /// # Errors
+    /// Those of fsync. Never retry one: the pages that failed may be gone.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.chunks.sync_data()?;
+        self.state.sync_data()
+    }
+}
+
+/// Writes all of `bytes` at the end of `file`, or nothing.
+fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(bytes).inspect_err(|_| {
+        file.set_len(before).ok();
+    })
+}

@@ -1,0 +1,27 @@
+//! The journal: the durable record of this agent's attempts and their chunks, until the cloud has them.
+//!
+//! # Layout
+//! ```text
+//! <state>/attempts/<attempt id>/
+//!     task      the signed envelope as it came (an encoded pb::SignedEnvelope); fsynced before anything runs
+//!     state     append-only records: received, started(pid, start time, boot id), ended(outcome)
+//!     chunks    append-only encoded pb::LogChunk
+//!     cancel    empty; present once somebody asked for the end of the attempt
+//!     scratch/  the executor's own files
+//! ```
+//! `state` and `chunks` are runs of frames: `u32 LE length, u32 LE CRC32C, payload`. Each folder has one writer at a
+//! time (the runner; before it starts and after it is gone, the agent) and one reader (the agent).
+
+mod attempt;
+mod chunks;
+mod fence;
+mod frame;
+mod record;
+mod recover;
+
+pub use attempt::{AttemptDir, AttemptWriter};
+pub use chunks::ChunkReader;
+pub use fence::Fence;
+pub use frame::{MAX_FRAME_BYTES, Scan};
+pub use record::{AttemptRecord, Process, boot_id};
+pub use recover::{Recovered, Recovery, close_as_lost, recover};
