@@ -56,6 +56,15 @@ pub enum Error {
     },
 }
 
+/// When an attempt was made: its id says so (version 7 carries milliseconds); else the first time known of it.
+fn attempt_created_at(id: AttemptId, execution: &Execution) -> UnixMicros {
+    let from_id = id.uuid().get_timestamp().map(|timestamp| {
+        let (seconds, nanos) = timestamp.to_unix();
+        UnixMicros(i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000) + i64::from(nanos / 1_000))
+    });
+    from_id.or(execution.started_at).or(execution.finished_at).unwrap_or_default()
+}
+
 /// Result of the store.
 pub type Result<T> = std::result::Result<T, Error>;
 
