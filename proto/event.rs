@@ -193,3 +193,7 @@ pub enum Level {
     /// Something failed.
     Error,
 }
+
+#[cfg(test)]
+#[path = "event_testing.rs"]
+pub(crate) mod testing;

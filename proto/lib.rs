@@ -1,8 +1,14 @@
 //! The OpsLink protocol crate.
 //!
-//! What both ends of every wire agree on: messages ([`pb`]), the domain types behind them, the conversions between
-//! the two ([`convert`]), the chunk codec ([`chunk`]) and the session layer ([`session`]).
-//! It does no IO, knows no TLS and no database, and decides nothing about tasks.
+//! What both ends of every wire agree on: messages ([`pb`]), the domain types behind them ([`task`], [`event`], [`id`],
+//! [`time`]), the conversions between the two ([`convert`]), who is meant ([`selector`]), why something did not work
+//! ([`reason`], [`problem`], [`locale`]), what is signed ([`envelope`]), the chunk codec (`chunk`) and the session
+//! layer (`session`). It does no IO, knows no TLS and no database, and decides nothing about tasks.
+//!
+//! Start reading at [`task`] and [`event`]: a task goes out, one ordered event stream comes back.
+//!
+//! Features: `locale` (default: sentences for people), `server` (service traits of tonic), `session` (the cores of a
+//! link), `encode` (the compressing side of the chunk codec, native only).
 
 /// Generated messages, clients and (feature `server`) service traits of package `opslink.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -14,7 +20,13 @@ pub mod pb {
     pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }
 
+pub mod convert;
+pub mod envelope;
 pub mod event;
 pub mod id;
+#[cfg(feature = "locale")]
+pub mod locale;
+pub mod problem;
+pub mod reason;
 pub mod task;
 pub mod time;
