@@ -14,7 +14,11 @@ pub fn signing_input(body: &[u8]) -> Vec<u8> {
 
 /// Returns the name of an Ed25519 public key: the first 8 bytes of its SHA-256, hexadecimal.
 pub fn key_id(public_key: &[u8; 32]) -> String {
-    Sha256::digest(public_key).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(public_key)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -117,7 +117,9 @@ impl ColumnData {
     pub fn cells(&self) -> impl Iterator<Item = Option<&[u8]>> + '_ {
         let mut rest: &[u8] = &self.text;
         self.lengths.iter().map_while(move |length| {
-            let Some(length) = length.checked_sub(1) else { return Some(None) };
+            let Some(length) = length.checked_sub(1) else {
+                return Some(None);
+            };
             let (cell, after) = rest.split_at_checked(length as usize)?;
             rest = after;
             Some(Some(cell))

@@ -32,13 +32,28 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         Just(ColumnKind::Bytes),
     ];
     let column = (word, word, kind).prop_map(|(name, type_name, kind)| TableColumn { name, type_name, kind });
-    let header = (any::<u32>(), any::<u32>(), vec(column, 0..4))
-        .prop_map(|(table, statement, columns)| EventBody::TableHeader(TableHeader { table, statement, columns }));
+    let header = (any::<u32>(), any::<u32>(), vec(column, 0..4)).prop_map(|(table, statement, columns)| {
+        EventBody::TableHeader(TableHeader {
+            table,
+            statement,
+            columns,
+        })
+    });
     let data = (any_data(), vec(any::<u32>(), 0..20)).prop_map(|(text, lengths)| ColumnData { text, lengths });
-    let rows = (any::<u32>(), any::<u32>(), vec(data, 0..3))
-        .prop_map(|(table, row_count, columns)| EventBody::TableRows(TableRows { table, row_count, columns }));
-    let start = (any::<u32>(), any::<u32>(), word)
-        .prop_map(|(statement, line, summary)| EventBody::StatementStart(StatementStart { statement, line, summary }));
+    let rows = (any::<u32>(), any::<u32>(), vec(data, 0..3)).prop_map(|(table, row_count, columns)| {
+        EventBody::TableRows(TableRows {
+            table,
+            row_count,
+            columns,
+        })
+    });
+    let start = (any::<u32>(), any::<u32>(), word).prop_map(|(statement, line, summary)| {
+        EventBody::StatementStart(StatementStart {
+            statement,
+            line,
+            summary,
+        })
+    });
     let error = (word, word, word, any::<u32>()).prop_map(|(message, code, hint, line)| StatementError {
         message,
         code,
@@ -47,8 +62,14 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         line,
         column: line / 2,
     });
-    let end = (any::<u32>(), option::of(any::<u64>()), any::<bool>(), option::of(error), word).prop_map(
-        |(statement, rows_affected, rows_cut, error, tag)| {
+    let end = (
+        any::<u32>(),
+        option::of(any::<u64>()),
+        any::<bool>(),
+        option::of(error),
+        word,
+    )
+        .prop_map(|(statement, rows_affected, rows_cut, error, tag)| {
             EventBody::StatementEnd(StatementEnd {
                 statement,
                 rows_affected,
@@ -58,11 +79,10 @@ fn any_body() -> impl Strategy<Value = EventBody> {
                 error,
                 tag,
             })
-        },
-    );
+        });
     let level = prop_oneof![Just(Level::Info), Just(Level::Warning), Just(Level::Error)];
-    let note = (level, word, word)
-        .prop_map(|(level, reason, message)| EventBody::Note(Note { level, reason, message }));
+    let note =
+        (level, word, word).prop_map(|(level, reason, message)| EventBody::Note(Note { level, reason, message }));
     prop_oneof![
         4 => (any_stream(), any_data()).prop_map(|(stream, data)| EventBody::Output { stream, data }),
         1 => header,
@@ -77,15 +97,24 @@ fn any_body() -> impl Strategy<Value = EventBody> {
 
 /// An outcome with any end state.
 pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let ends: Vec<_> = ExecutionState::ALL.into_iter().filter(|state| state.is_terminal()).collect();
+    let ends: Vec<_> = ExecutionState::ALL
+        .into_iter()
+        .filter(|state| state.is_terminal())
+        .collect();
     let digest = (any_stream(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(stream, bytes, hash)| StreamDigest {
         stream,
         bytes,
         blake3: Bytes::copy_from_slice(&hash),
     });
     let signal = option::of(prop_oneof![i32::MIN..0, 1..=i32::MAX]);
-    (proptest::sample::select(ends), option::of(any::<i32>()), signal, vec(digest, 0..3), any::<i64>()).prop_map(
-        |(state, exit_code, signal, streams, time)| Outcome {
+    (
+        proptest::sample::select(ends),
+        option::of(any::<i32>()),
+        signal,
+        vec(digest, 0..3),
+        any::<i64>(),
+    )
+        .prop_map(|(state, exit_code, signal, streams, time)| Outcome {
             state,
             exit_code,
             signal,
@@ -94,6 +123,5 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
             streams,
             started_time_us: time,
             finished_time_us: time.saturating_add(1),
-        },
-    )
+        })
 }

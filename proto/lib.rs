@@ -28,5 +28,6 @@ pub mod id;
 pub mod locale;
 pub mod problem;
 pub mod reason;
+pub mod selector;
 pub mod task;
 pub mod time;

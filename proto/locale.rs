@@ -65,12 +65,16 @@ impl Catalogue {
             ftl,
             bundle: OnceLock::new(),
         };
-        Self { sources: sources.iter().map(source).collect() }
+        Self {
+            sources: sources.iter().map(source).collect(),
+        }
     }
 
     /// Returns the sentence `id` (`message` or `message.attribute`) in a language; else in English; else the id itself.
     pub fn text(&self, language: Language, id: &str, args: &[(&str, Arg<'_>)]) -> String {
-        self.find(language, id, args).or_else(|| self.find(Language::En, id, args)).unwrap_or_else(|| id.to_owned())
+        self.find(language, id, args)
+            .or_else(|| self.find(Language::En, id, args))
+            .unwrap_or_else(|| id.to_owned())
     }
 
     /// Says whether a language has the sentence itself, without falling back.
@@ -82,7 +86,10 @@ impl Catalogue {
     pub fn faults(&self) -> Vec<String> {
         let fault = |source: &Source| match FluentResource::try_new(source.ftl.to_owned()) {
             Ok(_) => Vec::new(),
-            Err((_, errors)) => errors.iter().map(|error| format!("{}: {error}", source.language.tag())).collect(),
+            Err((_, errors)) => errors
+                .iter()
+                .map(|error| format!("{}: {error}", source.language.tag()))
+                .collect(),
         };
         self.sources.iter().flat_map(fault).collect()
     }
@@ -131,15 +138,24 @@ mod tests {
 
     fn catalogue() -> Catalogue {
         Catalogue::new(&[
-            (Language::En, "hello = Hello { $name }\nonly = here\nthing = x\n    .tip = Tip { $n }\n"),
+            (
+                Language::En,
+                "hello = Hello { $name }\nonly = here\nthing = x\n    .tip = Tip { $n }\n",
+            ),
             (Language::ZhCn, "hello = 你好 { $name }\n"),
         ])
     }
 
     #[test]
     fn sentences_take_arguments_and_no_invisible_marks() {
-        assert_eq!(catalogue().text(Language::En, "hello", &[("name", "Ada".into())]), "Hello Ada");
-        assert_eq!(catalogue().text(Language::ZhCn, "hello", &[("name", "Ada".into())]), "你好 Ada");
+        assert_eq!(
+            catalogue().text(Language::En, "hello", &[("name", "Ada".into())]),
+            "Hello Ada"
+        );
+        assert_eq!(
+            catalogue().text(Language::ZhCn, "hello", &[("name", "Ada".into())]),
+            "你好 Ada"
+        );
         assert_eq!(catalogue().text(Language::En, "thing.tip", &[("n", 5.into())]), "Tip 5");
     }
 

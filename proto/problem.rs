@@ -20,12 +20,19 @@ pub struct Problem {
 impl Problem {
     /// Makes a problem without arguments.
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, args: BTreeMap::new(), plain: None }
+        Self {
+            reason,
+            args: BTreeMap::new(),
+            plain: None,
+        }
     }
 
     /// Makes a problem whose first line is `what`, whatever the language.
     pub fn plain(reason: Reason, what: impl Into<String>) -> Self {
-        Self { plain: Some(what.into()), ..Self::new(reason) }
+        Self {
+            plain: Some(what.into()),
+            ..Self::new(reason)
+        }
     }
 
     /// Adds an argument.
@@ -64,14 +71,21 @@ impl Problem {
     /// Returns the three lines, without what is empty.
     pub fn lines(&self, language: crate::locale::Language) -> String {
         let lines = [self.what(language), self.why(language), self.fix(language)];
-        lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+        lines
+            .into_iter()
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn line(&self, language: crate::locale::Language, attribute: &str) -> String {
         use crate::locale::Arg;
         // Every argument that the sentences may use has a value: nobody shall read `{$name}`.
         let unknown = self.reason.args().iter().map(|name| (*name, Arg::from("?")));
-        let given = self.args.iter().map(|(name, value)| (name.as_str(), Arg::from(value.as_str())));
+        let given = self
+            .args
+            .iter()
+            .map(|(name, value)| (name.as_str(), Arg::from(value.as_str())));
         let args: Vec<_> = unknown.chain(given).collect();
         crate::locale::errors().text(language, &format!("{}.{attribute}", self.reason.code()), &args)
     }

@@ -238,7 +238,11 @@ impl TaskState {
         let has = |wanted: &dyn Fn(ExecutionState) -> bool| counts.iter().any(|(state, n)| *n > 0 && wanted(*state));
         if has(&|state| !state.is_terminal()) {
             let waiting = |state| matches!(state, ExecutionState::Held | ExecutionState::Queued);
-            return if has(&|state| !waiting(state)) { Self::Running } else { Self::Pending };
+            return if has(&|state| !waiting(state)) {
+                Self::Running
+            } else {
+                Self::Pending
+            };
         }
         let good = |state| matches!(state, ExecutionState::Succeeded | ExecutionState::Canceled);
         if has(&|state| !good(state)) {

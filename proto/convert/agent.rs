@@ -21,7 +21,10 @@ pub fn agent_name(field: &str, name: &str) -> Result<String, InvalidMessage> {
     if name.is_empty() || name.len() > AGENT_NAME_MAX {
         return Err(invalid("must have 1 to 63 characters"));
     }
-    if !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')) {
+    if !name
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+    {
         return Err(invalid("may only have the characters a-z 0-9 . _ -"));
     }
     if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
@@ -37,14 +40,21 @@ pub fn agent_name(field: &str, name: &str) -> Result<String, InvalidMessage> {
 pub fn labels(field: &str, labels: HashMap<String, String>) -> Result<BTreeMap<String, String>, InvalidMessage> {
     let invalid = |reason: String| InvalidMessage::new(field, reason).because(Reason::LabelInvalid);
     if labels.len() > LABELS_MAX {
-        return Err(invalid(format!("has {} labels; at most {LABELS_MAX} are kept", labels.len())));
+        return Err(invalid(format!(
+            "has {} labels; at most {LABELS_MAX} are kept",
+            labels.len()
+        )));
     }
     for (key, value) in &labels {
         if key.is_empty() || key.len() > LABEL_MAX || !key.bytes().all(is_key_byte) {
-            return Err(invalid(format!("has the key `{key}`; keys are 1 to 63 characters of A-Z a-z 0-9 . _ - /")));
+            return Err(invalid(format!(
+                "has the key `{key}`; keys are 1 to 63 characters of A-Z a-z 0-9 . _ - /"
+            )));
         }
         if key.starts_with("agent/") {
-            return Err(invalid(format!("has the key `{key}`; `agent/` belongs to what agents say of themselves")));
+            return Err(invalid(format!(
+                "has the key `{key}`; `agent/` belongs to what agents say of themselves"
+            )));
         }
         if value.len() > LABEL_MAX || !value.bytes().all(is_value_byte) {
             return Err(invalid(format!(
@@ -75,7 +85,11 @@ mod tests {
             assert_eq!(agent_name("name", good).unwrap(), good);
         }
         for bad in ["", "Prod", "a b", "-a", ".a", "é", &"a".repeat(64)] {
-            assert_eq!(agent_name("name", bad).unwrap_err().code, Reason::AgentNameInvalid, "{bad}");
+            assert_eq!(
+                agent_name("name", bad).unwrap_err().code,
+                Reason::AgentNameInvalid,
+                "{bad}"
+            );
         }
     }
 
@@ -85,7 +99,13 @@ mod tests {
         assert!(one("env", "prod").is_ok());
         assert!(one("env", "").is_ok());
         assert!(one("example.org/role", "web:1").is_ok());
-        for (key, value) in [("", "x"), ("a=b", "x"), ("agent/os", "linux"), ("env", "a,b"), ("env", "a b")] {
+        for (key, value) in [
+            ("", "x"),
+            ("a=b", "x"),
+            ("agent/os", "linux"),
+            ("env", "a,b"),
+            ("env", "a b"),
+        ] {
             assert_eq!(one(key, value).unwrap_err().code, Reason::LabelInvalid, "{key}={value}");
         }
     }

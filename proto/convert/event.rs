@@ -13,9 +13,10 @@ impl From<Event> for pb::Event {
     fn from(event: Event) -> Self {
         use pb::event::Body;
         let body = match event.body {
-            EventBody::Output { stream, data } => {
-                Body::Output(pb::Output { stream: pb::Stream::from(stream).into(), data })
-            }
+            EventBody::Output { stream, data } => Body::Output(pb::Output {
+                stream: pb::Stream::from(stream).into(),
+                data,
+            }),
             EventBody::TableHeader(header) => Body::TableHeader(header.into()),
             EventBody::TableRows(rows) => Body::TableRows(rows.into()),
             EventBody::StatementStart(start) => Body::StatementStart(pb::StatementStart {
@@ -29,12 +30,16 @@ impl From<Event> for pb::Event {
                 reason: note.reason,
                 message: note.message,
             }),
-            EventBody::Gap { stream, dropped_bytes } => {
-                Body::Gap(pb::Gap { stream: pb::Stream::from(stream).into(), dropped_bytes })
-            }
+            EventBody::Gap { stream, dropped_bytes } => Body::Gap(pb::Gap {
+                stream: pb::Stream::from(stream).into(),
+                dropped_bytes,
+            }),
             EventBody::End(outcome) => Body::End(outcome.into()),
         };
-        Self { time_us: event.time_us, body: Some(body) }
+        Self {
+            time_us: event.time_us,
+            body: Some(body),
+        }
     }
 }
 
@@ -43,9 +48,14 @@ impl TryFrom<pb::Event> for Event {
 
     fn try_from(event: pb::Event) -> Result<Self, InvalidMessage> {
         use pb::event::Body;
-        let body = match event.body.ok_or_else(|| InvalidMessage::new("event.body", "is absent or of an unknown kind"))?
+        let body = match event
+            .body
+            .ok_or_else(|| InvalidMessage::new("event.body", "is absent or of an unknown kind"))?
         {
-            Body::Output(output) => EventBody::Output { stream: output.stream().try_into()?, data: output.data },
+            Body::Output(output) => EventBody::Output {
+                stream: output.stream().try_into()?,
+                data: output.data,
+            },
             Body::TableHeader(header) => EventBody::TableHeader(header.into()),
             Body::TableRows(rows) => EventBody::TableRows(rows.into()),
             Body::StatementStart(start) => EventBody::StatementStart(StatementStart {
@@ -59,10 +69,16 @@ impl TryFrom<pb::Event> for Event {
                 reason: note.reason,
                 message: note.message,
             }),
-            Body::Gap(gap) => EventBody::Gap { stream: gap.stream().try_into()?, dropped_bytes: gap.dropped_bytes },
+            Body::Gap(gap) => EventBody::Gap {
+                stream: gap.stream().try_into()?,
+                dropped_bytes: gap.dropped_bytes,
+            },
             Body::End(outcome) => EventBody::End(outcome.try_into()?),
         };
-        Ok(Self { time_us: event.time_us, body })
+        Ok(Self {
+            time_us: event.time_us,
+            body,
+        })
     }
 }
 
@@ -98,7 +114,10 @@ impl From<pb::TableHeader> for TableHeader {
 
 impl From<TableRows> for pb::TableRows {
     fn from(rows: TableRows) -> Self {
-        let column = |column: ColumnData| pb::ColumnData { text: column.text, lengths: column.lengths };
+        let column = |column: ColumnData| pb::ColumnData {
+            text: column.text,
+            lengths: column.lengths,
+        };
         Self {
             table: rows.table,
             row_count: rows.row_count,
@@ -109,7 +128,10 @@ impl From<TableRows> for pb::TableRows {
 
 impl From<pb::TableRows> for TableRows {
     fn from(rows: pb::TableRows) -> Self {
-        let column = |column: pb::ColumnData| ColumnData { text: column.text, lengths: column.lengths };
+        let column = |column: pb::ColumnData| ColumnData {
+            text: column.text,
+            lengths: column.lengths,
+        };
         Self {
             table: rows.table,
             row_count: rows.row_count,

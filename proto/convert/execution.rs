@@ -79,11 +79,18 @@ mod tests {
     #[test]
     fn every_state_round_trips() {
         for state in ExecutionState::ALL {
-            assert_eq!(ExecutionState::try_from(pb::ExecutionState::from(state)).unwrap(), state);
+            assert_eq!(
+                ExecutionState::try_from(pb::ExecutionState::from(state)).unwrap(),
+                state
+            );
         }
-        for state in
-            [TaskState::Pending, TaskState::Running, TaskState::Succeeded, TaskState::Failed, TaskState::Canceled]
-        {
+        for state in [
+            TaskState::Pending,
+            TaskState::Running,
+            TaskState::Succeeded,
+            TaskState::Failed,
+            TaskState::Canceled,
+        ] {
             assert_eq!(TaskState::try_from(pb::TaskState::from(state)).unwrap(), state);
         }
         assert!(ExecutionState::try_from(pb::ExecutionState::Unspecified).is_err());

@@ -29,7 +29,11 @@ pub struct InvalidMessage {
 impl InvalidMessage {
     /// Makes one with the reason `INVALID_ARGUMENT`.
     pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into(), code: Reason::InvalidArgument }
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+            code: Reason::InvalidArgument,
+        }
     }
 
     /// Gives it a better reason of the catalogue.
@@ -59,7 +63,10 @@ pub fn timestamp(time: UnixMicros) -> pbjson_types::Timestamp {
 
 /// Turns a wire timestamp into a point in time; what does not fit becomes the nearest that does.
 pub fn unix_micros(timestamp: &pbjson_types::Timestamp) -> UnixMicros {
-    let micros = timestamp.seconds.saturating_mul(1_000_000).saturating_add(i64::from(timestamp.nanos) / 1_000);
+    let micros = timestamp
+        .seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(i64::from(timestamp.nanos) / 1_000);
     UnixMicros(micros)
 }
 
@@ -85,13 +92,18 @@ mod tests {
 
     #[test]
     fn an_impossible_timestamp_does_not_overflow() {
-        let wire = pbjson_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX };
+        let wire = pbjson_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: i32::MAX,
+        };
         assert_eq!(unix_micros(&wire), UnixMicros(i64::MAX));
     }
 
     #[test]
     fn an_invalid_message_names_its_field() {
-        let error = InvalidMessage::new("argv", "must not be empty").within("shell").within("spec");
+        let error = InvalidMessage::new("argv", "must not be empty")
+            .within("shell")
+            .within("spec");
         assert_eq!(error.to_string(), "`spec.shell.argv` must not be empty");
     }
 }

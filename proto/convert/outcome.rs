@@ -52,11 +52,19 @@ impl TryFrom<pb::Outcome> for Outcome {
             pb::OutcomeKind::Expired => ExecutionState::Expired,
             pb::OutcomeKind::Lost => ExecutionState::Lost,
         };
-        let streams = outcome.streams.into_iter().map(StreamDigest::try_from).collect::<Result<Vec<_>, _>>()?;
+        let streams = outcome
+            .streams
+            .into_iter()
+            .map(StreamDigest::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             state,
             exit_code: outcome.exit_code,
-            signal: if outcome.signal == 0 { None } else { Some(outcome.signal) },
+            signal: if outcome.signal == 0 {
+                None
+            } else {
+                Some(outcome.signal)
+            },
             reason: outcome.reason,
             message: outcome.message,
             streams,
@@ -68,7 +76,11 @@ impl TryFrom<pb::Outcome> for Outcome {
 
 impl From<StreamDigest> for pb::StreamDigest {
     fn from(digest: StreamDigest) -> Self {
-        Self { stream: pb::Stream::from(digest.stream).into(), bytes: digest.bytes, blake3: digest.blake3 }
+        Self {
+            stream: pb::Stream::from(digest.stream).into(),
+            bytes: digest.bytes,
+            blake3: digest.blake3,
+        }
     }
 }
 
@@ -82,7 +94,11 @@ impl TryFrom<pb::StreamDigest> for StreamDigest {
                 format!("has {} bytes instead of {HASH_LEN}", digest.blake3.len()),
             ));
         }
-        Ok(Self { stream: digest.stream().try_into()?, bytes: digest.bytes, blake3: digest.blake3 })
+        Ok(Self {
+            stream: digest.stream().try_into()?,
+            bytes: digest.bytes,
+            blake3: digest.blake3,
+        })
     }
 }
 
@@ -120,7 +136,11 @@ mod tests {
             signal: None,
             reason: "EXIT_NONZERO".into(),
             message: "exit code 3".into(),
-            streams: vec![StreamDigest { stream: Stream::Stderr, bytes: 7, blake3: Bytes::from_static(&[9; 32]) }],
+            streams: vec![StreamDigest {
+                stream: Stream::Stderr,
+                bytes: 7,
+                blake3: Bytes::from_static(&[9; 32]),
+            }],
             started_time_us: 1,
             finished_time_us: 2,
         }

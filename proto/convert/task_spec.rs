@@ -30,7 +30,13 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
             Some(pb::task_spec::Action::Sql(sql)) => Action::Sql(sql.try_into()?),
             Some(pb::task_spec::Action::Fake(fake)) => Action::Fake(fake.try_into()?),
         };
-        let seconds_or = |secs: u32, default| if secs == 0 { default } else { Duration::from_secs(secs.into()) };
+        let seconds_or = |secs: u32, default| {
+            if secs == 0 {
+                default
+            } else {
+                Duration::from_secs(secs.into())
+            }
+        };
         Ok(Self {
             action,
             timeout: seconds_or(spec.timeout_secs, DEFAULT_TIMEOUT),
@@ -46,7 +52,11 @@ impl From<TaskSpec> for pb::TaskSpec {
             Action::Sql(sql) => pb::task_spec::Action::Sql(sql.into()),
             Action::Fake(fake) => pb::task_spec::Action::Fake(fake.into()),
         };
-        Self { action: Some(action), timeout_secs: whole_secs(spec.timeout), grace_secs: whole_secs(spec.grace) }
+        Self {
+            action: Some(action),
+            timeout_secs: whole_secs(spec.timeout),
+            grace_secs: whole_secs(spec.grace),
+        }
     }
 }
 
@@ -57,7 +67,10 @@ impl TryFrom<pb::ShellSpec> for ShellSpec {
         if shell.stdin.len() > STDIN_MAX {
             return Err(InvalidMessage::new(
                 "spec.shell.stdin",
-                format!("has {} bytes; at most {STDIN_MAX} travel with a task", shell.stdin.len()),
+                format!(
+                    "has {} bytes; at most {STDIN_MAX} travel with a task",
+                    shell.stdin.len()
+                ),
             ));
         }
         for argument in &shell.argv {
@@ -65,7 +78,10 @@ impl TryFrom<pb::ShellSpec> for ShellSpec {
         }
         for (name, value) in &shell.env {
             if name.is_empty() || name.contains('=') {
-                return Err(InvalidMessage::new("spec.shell.env", format!("has the impossible name `{name}`")));
+                return Err(InvalidMessage::new(
+                    "spec.shell.env",
+                    format!("has the impossible name `{name}`"),
+                ));
             }
             without_nul("spec.shell.env", name)?;
             without_nul("spec.shell.env", value)?;
@@ -82,9 +98,17 @@ impl TryFrom<pb::ShellSpec> for ShellSpec {
                 return Err(empty_script("spec.shell.script"));
             }
             match shell.argv.first() {
-                None => return Err(InvalidMessage::new("spec.shell.argv", "must not be empty when there is no script")),
+                None => {
+                    return Err(InvalidMessage::new(
+                        "spec.shell.argv",
+                        "must not be empty when there is no script",
+                    ));
+                }
                 Some(program) if program.is_empty() => {
-                    return Err(InvalidMessage::new("spec.shell.argv", "must begin with the name of a program"));
+                    return Err(InvalidMessage::new(
+                        "spec.shell.argv",
+                        "must begin with the name of a program",
+                    ));
                 }
                 Some(_) => ShellProgram::Argv(shell.argv),
             }
@@ -111,7 +135,12 @@ impl From<ShellSpec> for pb::ShellSpec {
     fn from(shell: ShellSpec) -> Self {
         let (argv, script, interpreter, script_name) = match shell.program {
             ShellProgram::Argv(argv) => (argv, Bytes::new(), None, String::new()),
-            ShellProgram::Script { text, interpreter, args, name } => (args, text, interpreter, name),
+            ShellProgram::Script {
+                text,
+                interpreter,
+                args,
+                name,
+            } => (args, text, interpreter, name),
         };
         Self {
             argv,
@@ -212,7 +241,9 @@ impl TryFrom<pb::FakeSpec> for FakeSpec {
             Some(Step::FloodBytes(bytes)) => Ok(FakeStep::Flood(bytes)),
             Some(Step::StubbornMs(ms)) => Ok(FakeStep::Stubborn(Duration::from_millis(ms.into()))),
         };
-        Ok(Self { steps: fake.steps.into_iter().map(step).collect::<Result<_, _>>()? })
+        Ok(Self {
+            steps: fake.steps.into_iter().map(step).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -228,7 +259,13 @@ impl From<FakeSpec> for pb::FakeSpec {
             FakeStep::Flood(bytes) => Step::FloodBytes(bytes),
             FakeStep::Stubborn(time) => Step::StubbornMs(whole_millis(time)),
         };
-        Self { steps: fake.steps.into_iter().map(|one| pb::FakeStep { step: Some(step(one)) }).collect() }
+        Self {
+            steps: fake
+                .steps
+                .into_iter()
+                .map(|one| pb::FakeStep { step: Some(step(one)) })
+                .collect(),
+        }
     }
 }
 

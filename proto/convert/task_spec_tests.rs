@@ -7,16 +7,30 @@ use proptest::prelude::*;
 use super::*;
 
 fn shell(shell: pb::ShellSpec) -> Result<TaskSpec, InvalidMessage> {
-    pb::TaskSpec { action: Some(pb::task_spec::Action::Shell(shell)), timeout_secs: 0, grace_secs: 0 }.try_into()
+    pb::TaskSpec {
+        action: Some(pb::task_spec::Action::Shell(shell)),
+        timeout_secs: 0,
+        grace_secs: 0,
+    }
+    .try_into()
 }
 
 fn sql(sql: pb::SqlSpec) -> Result<TaskSpec, InvalidMessage> {
-    pb::TaskSpec { action: Some(pb::task_spec::Action::Sql(sql)), timeout_secs: 5, grace_secs: 1 }.try_into()
+    pb::TaskSpec {
+        action: Some(pb::task_spec::Action::Sql(sql)),
+        timeout_secs: 5,
+        grace_secs: 1,
+    }
+    .try_into()
 }
 
 #[test]
 fn defaults_of_the_proto_comments_are_applied() {
-    let spec = shell(pb::ShellSpec { argv: vec!["true".into()], ..Default::default() }).unwrap();
+    let spec = shell(pb::ShellSpec {
+        argv: vec!["true".into()],
+        ..Default::default()
+    })
+    .unwrap();
     assert_eq!((spec.timeout, spec.grace), (DEFAULT_TIMEOUT, DEFAULT_GRACE));
 }
 
@@ -24,7 +38,12 @@ fn defaults_of_the_proto_comments_are_applied() {
 fn bad_scripts_have_their_own_reasons() {
     let script = |script: &[u8]| {
         let script = Bytes::copy_from_slice(script);
-        sql(pb::SqlSpec { script, ..Default::default() }).unwrap_err().code
+        sql(pb::SqlSpec {
+            script,
+            ..Default::default()
+        })
+        .unwrap_err()
+        .code
     };
     assert_eq!(script(b""), Reason::ScriptEmpty);
     assert_eq!(script(b" \r\n\t"), Reason::ScriptEmpty);
@@ -32,16 +51,28 @@ fn bad_scripts_have_their_own_reasons() {
     assert_eq!(script(b"select \0"), Reason::ScriptBinary);
     assert_eq!(script(&vec![b'a'; SCRIPT_MAX + 1]), Reason::ScriptTooLarge);
 
-    let named = pb::ShellSpec { script_name: "empty.sh".into(), ..Default::default() };
+    let named = pb::ShellSpec {
+        script_name: "empty.sh".into(),
+        ..Default::default()
+    };
     assert_eq!(shell(named).unwrap_err().code, Reason::ScriptEmpty);
-    let elf = pb::ShellSpec { script: Bytes::from_static(b"\x7fELF\x02\x00"), ..Default::default() };
+    let elf = pb::ShellSpec {
+        script: Bytes::from_static(b"\x7fELF\x02\x00"),
+        ..Default::default()
+    };
     assert_eq!(shell(elf).unwrap_err().code, Reason::ScriptBinary);
 }
 
 #[test]
 fn a_byte_order_mark_does_not_reach_the_database() {
-    let spec = sql(pb::SqlSpec { script: Bytes::from_static(b"\xef\xbb\xbfselect 1"), ..Default::default() }).unwrap();
-    let Action::Sql(sql) = spec.action else { panic!("not sql") };
+    let spec = sql(pb::SqlSpec {
+        script: Bytes::from_static(b"\xef\xbb\xbfselect 1"),
+        ..Default::default()
+    })
+    .unwrap();
+    let Action::Sql(sql) = spec.action else {
+        panic!("not sql")
+    };
     assert_eq!(sql.script, "select 1");
 }
 
@@ -49,10 +80,29 @@ fn a_byte_order_mark_does_not_reach_the_database() {
 fn impossible_shell_specs_name_their_field() {
     let field = |spec: pb::ShellSpec| shell(spec).unwrap_err().field;
     assert_eq!(field(pb::ShellSpec::default()), "spec.shell.argv");
-    assert_eq!(field(pb::ShellSpec { argv: vec![String::new()], ..Default::default() }), "spec.shell.argv");
-    assert_eq!(field(pb::ShellSpec { argv: vec!["a\0".into()], ..Default::default() }), "spec.shell.argv");
+    assert_eq!(
+        field(pb::ShellSpec {
+            argv: vec![String::new()],
+            ..Default::default()
+        }),
+        "spec.shell.argv"
+    );
+    assert_eq!(
+        field(pb::ShellSpec {
+            argv: vec!["a\0".into()],
+            ..Default::default()
+        }),
+        "spec.shell.argv"
+    );
     let env = HashMap::from([("A=B".to_owned(), "x".to_owned())]);
-    assert_eq!(field(pb::ShellSpec { argv: vec!["a".into()], env, ..Default::default() }), "spec.shell.env");
+    assert_eq!(
+        field(pb::ShellSpec {
+            argv: vec!["a".into()],
+            env,
+            ..Default::default()
+        }),
+        "spec.shell.env"
+    );
 }
 
 #[test]
@@ -73,26 +123,57 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
 fn any_action() -> impl Strategy<Value = Action> {
     let word = "[a-z/ $'é|]{1,12}";
     let argv = proptest::collection::vec(word, 1..5).prop_map(ShellProgram::Argv);
-    let script = (word, proptest::option::of(word), proptest::collection::vec(word, 0..3), "[a-z.]{0,8}").prop_map(
-        |(text, interpreter, args, name)| ShellProgram::Script { text: text.into(), interpreter, args, name },
-    );
+    let script = (
+        word,
+        proptest::option::of(word),
+        proptest::collection::vec(word, 0..3),
+        "[a-z.]{0,8}",
+    )
+        .prop_map(|(text, interpreter, args, name)| ShellProgram::Script {
+            text: text.into(),
+            interpreter,
+            args,
+            name,
+        });
     let env = proptest::collection::btree_map("[A-Z_]{1,5}", "[ -~]{0,9}", 0..3);
-    let shell = (prop_oneof![argv, script], env, proptest::option::of(word), any_bytes(), proptest::option::of(word))
-        .prop_map(|(program, env, cwd, stdin, run_as)| Action::Shell(ShellSpec { program, env, cwd, stdin, run_as }));
-    let sql = ("[a-z;'é\n]{1,40}x", proptest::option::of(word), any::<bool>(), proptest::option::of(1..9_u64)).prop_map(
-        |(script, connection, flag, max_rows)| {
+    let shell = (
+        prop_oneof![argv, script],
+        env,
+        proptest::option::of(word),
+        any_bytes(),
+        proptest::option::of(word),
+    )
+        .prop_map(|(program, env, cwd, stdin, run_as)| {
+            Action::Shell(ShellSpec {
+                program,
+                env,
+                cwd,
+                stdin,
+                run_as,
+            })
+        });
+    let sql = (
+        "[a-z;'é\n]{1,40}x",
+        proptest::option::of(word),
+        any::<bool>(),
+        proptest::option::of(1..9_u64),
+    )
+        .prop_map(|(script, connection, flag, max_rows)| {
             Action::Sql(SqlSpec {
                 script,
                 connection,
-                transaction: if flag { SqlTransaction::Single } else { SqlTransaction::PerStatement },
+                transaction: if flag {
+                    SqlTransaction::Single
+                } else {
+                    SqlTransaction::PerStatement
+                },
                 on_error: if flag { SqlOnError::Stop } else { SqlOnError::Continue },
                 max_rows,
                 statement_timeout: max_rows.map(Duration::from_secs),
                 read_only: flag,
                 name: "a.sql".into(),
             })
-        },
-    );
+        });
     let step = prop_oneof![
         any::<u32>().prop_map(|ms| FakeStep::Sleep(Duration::from_millis(ms.into()))),
         any_bytes().prop_map(FakeStep::Stdout),
