@@ -2,7 +2,16 @@
 //!
 //! An executor sees its action, its [`Context`], and nothing else: no link, no journal, no other attempt.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use opslink::{
@@ -12,6 +21,21 @@ use opslink::{
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
+
+#[cfg(test)]
+mod conformance;
+mod fake;
+mod shell;
+mod sql;
+
+/// Reason of a [`Failure`] that says: canceled, and something of the work could still not be ended. The runner never
+/// reports such an attempt as canceled.
+pub const PROCESSES_LEFT: &str = "PROCESSES_LEFT";
+
+/// Every executor of this agent: the one list.
+pub fn all() -> Vec<Box<dyn Executor>> {
+    vec![Box::new(shell::Shell), Box::new(sql::Sql), Box::new(fake::Fake)]
+}
 
 /// The contract of every executor.
 #[async_trait]
@@ -58,9 +82,41 @@ pub struct Context {
     /// Soft end to hard end.
     pub grace: Duration,
     /// A folder for the executor's own files; removed after the attempt.
-    pub scratch: std::path::PathBuf,
+    pub scratch: PathBuf,
     /// Named endpoints of this machine, with their credentials.
     pub connections: Arc<Connections>,
+    /// See [`Settled`].
+    pub settled: Settled,
+}
+
+impl Context {
+    /// Makes the scratch folder, for its owner only, when it is not there yet.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn make_scratch(&self) -> io::Result<&Path> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.scratch) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(&self.scratch),
+        }
+    }
+}
+
+/// Set by an executor when its work has ended by itself and only output is left to deliver. A deadline or a cancel
+/// that comes later no longer changes the outcome: an earlier real end wins.
+#[derive(Debug, Clone, Default)]
+pub struct Settled(Arc<AtomicBool>);
+
+impl Settled {
+    /// Says that the work is over.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the work is over.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Where an executor's output goes. Blocks (asynchronously or not) while the spool is full: output is never dropped.
@@ -91,6 +147,19 @@ pub struct Finish {
     pub message: String,
 }
 
+impl Finish {
+    /// It ended well.
+    pub fn succeeded(exit_code: Option<i32>) -> Self {
+        Self {
+            state: ExecutionState::Succeeded,
+            exit_code,
+            signal: None,
+            reason: String::new(),
+            message: String::new(),
+        }
+    }
+}
+
 /// Why an executor could not do its job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -99,4 +168,14 @@ pub struct Failure {
     pub reason: &'static str,
     /// What, why, and what to do, in one or two sentences.
     pub message: String,
+}
+
+impl Failure {
+    /// Makes one.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
 }

@@ -1,0 +1,164 @@
+//! From what an executor returned, and what the runner had asked of it, to how the attempt ended. Pure.
+
+use std::{any::Any, time::Duration};
+
+use opslink::task::ExecutionState;
+
+use crate::executor::{Failure, Finish, PROCESSES_LEFT};
+
+/// What the runner asked for before the executor returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing: the executor returned by itself.
+    Nothing,
+    /// Somebody asked for the end.
+    Cancel,
+    /// The deadline passed.
+    Deadline(Duration),
+    /// The spool cannot keep output any more.
+    SpoolBroken,
+}
+
+/// An outcome without times and digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) state: ExecutionState,
+    pub(super) exit_code: Option<i32>,
+    pub(super) signal: Option<i32>,
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+impl Verdict {
+    /// Nothing ran.
+    pub(super) fn refused(failure: Failure) -> Self {
+        Self::without_process(ExecutionState::Refused, failure.reason, failure.message)
+    }
+
+    /// Ended before anything ran, because somebody asked.
+    pub(super) fn canceled_before_start() -> Self {
+        Self::without_process(
+            ExecutionState::Canceled,
+            "CANCELED",
+            "canceled before it started; nothing ran".to_owned(),
+        )
+    }
+
+    /// The executor panicked.
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let message = format!("the executor broke down: {text}. This is a fault of OpsLink; please report it");
+        Self::without_process(ExecutionState::Failed, "INTERNAL", message)
+    }
+
+    fn without_process(state: ExecutionState, reason: &str, message: String) -> Self {
+        Self {
+            state,
+            exit_code: None,
+            signal: None,
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+}
+
+/// Decides how the attempt ended.
+pub(super) fn conclude(result: Result<Finish, Failure>, asked: Asked) -> Verdict {
+    let (state, reason, message) = match asked {
+        Asked::Nothing => return as_returned(result),
+        Asked::Cancel => (
+            ExecutionState::Canceled,
+            "CANCELED",
+            "ended because somebody asked for it".to_owned(),
+        ),
+        Asked::Deadline(timeout) => {
+            let message = format!(
+                "ended because it ran longer than its timeout of {} s",
+                timeout.as_secs_f64()
+            );
+            (ExecutionState::TimedOut, "TIMED_OUT", message)
+        }
+        Asked::SpoolBroken => {
+            let message = "ended because its output could not be written to the agent's journal; see its disk";
+            (ExecutionState::Failed, "SPOOL_FULL", message.to_owned())
+        }
+    };
+    match result {
+        Ok(finish) => Verdict {
+            state,
+            exit_code: finish.exit_code,
+            signal: finish.signal,
+            reason: reason.to_owned(),
+            message,
+        },
+        // Only an empty process tree is a cancel.
+        Err(failure) if failure.reason == PROCESSES_LEFT => as_returned(Err(failure)),
+        Err(_) => Verdict::without_process(state, reason, message),
+    }
+}
+
+fn as_returned(result: Result<Finish, Failure>) -> Verdict {
+    match result {
+        Ok(Finish {
+            state,
+            exit_code,
+            signal,
+            reason,
+            message,
+        }) => Verdict {
+            state,
+            exit_code,
+            signal,
+            reason,
+            message,
+        },
+        Err(failure) => Verdict::without_process(ExecutionState::Failed, failure.reason, failure.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn killed() -> Result<Finish, Failure> {
+        Ok(Finish {
+            state: ExecutionState::Failed,
+            exit_code: None,
+            signal: Some(15),
+            reason: "KILLED_BY_SIGNAL".to_owned(),
+            message: "killed".to_owned(),
+        })
+    }
+
+    #[test]
+    fn what_was_asked_for_names_the_end_and_the_signal_stays() {
+        let canceled = conclude(killed(), Asked::Cancel);
+        assert_eq!((canceled.state, canceled.signal), (ExecutionState::Canceled, Some(15)));
+        let late = conclude(killed(), Asked::Deadline(Duration::from_secs(5)));
+        assert_eq!(late.state, ExecutionState::TimedOut);
+        assert!(late.message.contains("5 s"), "{}", late.message);
+    }
+
+    #[test]
+    fn an_end_of_its_own_is_kept() {
+        assert_eq!(
+            conclude(Ok(Finish::succeeded(Some(0))), Asked::Nothing).state,
+            ExecutionState::Succeeded
+        );
+        assert_eq!(conclude(killed(), Asked::Nothing).reason, "KILLED_BY_SIGNAL");
+    }
+
+    #[test]
+    fn a_tree_that_is_not_empty_is_never_called_canceled() {
+        let left = Err(Failure::new(PROCESSES_LEFT, "2 are left"));
+        let verdict = conclude(left, Asked::Cancel);
+        assert_eq!(
+            (verdict.state, verdict.reason.as_str()),
+            (ExecutionState::Failed, PROCESSES_LEFT)
+        );
+    }
+}

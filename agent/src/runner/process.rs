@@ -1,0 +1,100 @@
+//! The entry of the runner process: `opslink-agent runner <attempt dir> --socket <path>`.
+//!
+//! It lives as long as its attempt, survives the agent, and holds no link credentials. What it costs to start is paid
+//! by every task, so it does nothing that it need not: no logging, no TLS, no name resolution, one thread and a half.
+//!
+//! # Process tree
+//! The runner is a *child subreaper*: whatever its child starts, forks twice or moves into another session stays a
+//! descendant of the runner, and `/proc` shows it. A cgroup per attempt would tell the same at the price of two more
+//! directory operations per task, needs a writable hierarchy that many hosts lack, and is therefore not used.
+
+use std::{path::Path, sync::Arc};
+
+use nix::{sys::prctl, unistd::setsid};
+use opslink::{pb, task::Outcome};
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    disk_spool::{DEFAULT_QUOTA_BYTES, DiskSpool},
+    drive::drive_with_thread,
+    socket::AgentSocket,
+};
+use crate::{
+    connections::{self, Connections},
+    executor,
+    journal::AttemptDir,
+};
+
+/// Why a runner could not do its job. The agent learns it from the exit code, and reports the attempt as lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The attempt's folder cannot be used.
+    #[error("the attempt's folder cannot be used")]
+    Journal(#[source] std::io::Error),
+    /// The envelope in the folder is not one.
+    #[error("the attempt's task is not an envelope")]
+    Envelope(#[source] prost::DecodeError),
+    /// An attempt starts at most once.
+    #[error("the attempt has been started before")]
+    StartedBefore,
+    /// The machine has no resources for an event loop.
+    #[error("no event loop can be started")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs the attempt in `dir` to its end. `socket` is the agent's.
+///
+/// # Errors
+/// Only when nothing was started, or when the end could not be written.
+pub fn main(dir: &Path, socket: &Path) -> Result<(), Error> {
+    // Fails when the launcher has done it already, which is as good.
+    setsid().ok();
+    // Fails on kernels older than 3.4; then processes that fork twice are found by their session only.
+    prctl::set_child_subreaper(true).ok();
+
+    let attempt = AttemptDir::open(dir).map_err(Error::Journal)?;
+    let record = attempt.record().map_err(Error::Journal)?;
+    if record.runner.is_some() || record.outcome.is_some() {
+        return Err(Error::StartedBefore);
+    }
+    let signed = attempt.envelope().map_err(Error::Journal)?;
+    let envelope = pb::TaskEnvelope::decode(signed.body).map_err(Error::Envelope)?;
+    let mut writer = attempt.writer().map_err(Error::Journal)?;
+    writer.started().map_err(Error::Journal)?;
+    let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let outcome = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let agent = AgentSocket::start(socket, attempt.id(), Arc::clone(&spool), cancel.clone());
+        if attempt.cancel_requested() {
+            cancel.cancel();
+        }
+        let outcome = run(envelope, dir, Arc::clone(&spool), cancel).await;
+        let recorded = spool.ended(&outcome);
+        agent.ended().await;
+        recorded.map(|()| outcome)
+    });
+    outcome.map(drop).map_err(Error::Journal)
+}
+
+async fn run(envelope: pb::TaskEnvelope, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {
+    let connections = Arc::new(connections(&envelope, dir));
+    drive_with_thread(envelope, &executor::all(), connections, spool, cancel).await
+}
+
+/// Reads the connections only for tasks that use them. A file that cannot be read is as good as none: the agent has
+/// said so when it started, and the executor says which connection is missing.
+fn connections(envelope: &pb::TaskEnvelope, dir: &Path) -> Connections {
+    let action = envelope.spec.as_ref().and_then(|spec| spec.action.as_ref());
+    match (action, dir.ancestors().nth(2)) {
+        (Some(pb::task_spec::Action::Sql(_)), Some(state)) => {
+            Connections::load(&state.join(connections::FILE_NAME)).unwrap_or_default()
+        }
+        _ => Connections::default(),
+    }
+}
