@@ -30,5 +30,7 @@ pub mod locale;
 pub mod problem;
 pub mod reason;
 pub mod selector;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod task;
 pub mod time;
