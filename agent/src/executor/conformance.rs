@@ -1,1 +1,253 @@
+//! What every executor of [`super::all`] must do alike. A new executor adds its [`Sample`].
 
+use std::{fs, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use opslink::{
+    event::Stream,
+    task::{
+        Action, ExecutionState, FakeSpec, FakeStep, Outcome, ShellProgram, ShellSpec, SqlOnError, SqlSpec,
+        SqlTransaction,
+    },
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Executor, all};
+use crate::{
+    connections::{Connection, Connections},
+    runner::{
+        drive_with_thread,
+        tests::{MemorySpool, envelope},
+    },
+};
+
+/// The actions that an executor is tried with.
+struct Sample {
+    /// Runs until it is ended.
+    endless: Action,
+    /// Is refused by `validate`.
+    bad: Action,
+    /// Fails, by its own end or by the executor's.
+    failing: Action,
+    /// Writes these bytes to stdout; `None` for executors whose results are no bytes.
+    raw: Option<(Action, Vec<u8>)>,
+}
+
+fn shell(argv: &[&str], stdin: Bytes) -> Action {
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    let program = ShellProgram::Argv(argv);
+    Action::Shell(ShellSpec {
+        program,
+        env: Default::default(),
+        cwd: None,
+        stdin,
+        run_as: None,
+    })
+}
+
+fn fake(steps: Vec<FakeStep>) -> Action {
+    Action::Fake(FakeSpec { steps })
+}
+
+fn sql(script: &str) -> Action {
+    Action::Sql(SqlSpec {
+        script: script.to_owned(),
+        connection: None,
+        transaction: SqlTransaction::PerStatement,
+        on_error: SqlOnError::Stop,
+        max_rows: None,
+        statement_timeout: None,
+        read_only: false,
+        name: String::new(),
+    })
+}
+
+/// NUL, invalid UTF-8, escape sequences, all line ends, then one long line without end.
+fn awkward_bytes() -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    bytes.extend_from_slice(b"\r\n\x1b[2J\xff\xfe\0\n");
+    bytes.extend(std::iter::repeat_n(b'x', 200_000));
+    bytes
+}
+
+fn sample(kind: &str) -> Sample {
+    let raw = awkward_bytes();
+    match kind {
+        "shell" => Sample {
+            endless: shell(&["sleep", "1000"], Bytes::new()),
+            bad: shell(&["a\0b"], Bytes::new()),
+            failing: shell(&["false"], Bytes::new()),
+            raw: Some((shell(&["cat"], raw.clone().into()), raw)),
+        },
+        "fake" => Sample {
+            endless: fake(vec![FakeStep::Sleep(Duration::from_secs(1000))]),
+            bad: fake(vec![FakeStep::Exit(0), FakeStep::Exit(1)]),
+            failing: fake(vec![FakeStep::Exit(7)]),
+            raw: Some((fake(vec![FakeStep::Stdout(raw.clone().into())]), raw)),
+        },
+        "sql" => Sample {
+            endless: sql("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"),
+            bad: sql("  \n"),
+            failing: sql("SELECT nonsense FROM nowhere"),
+            raw: None,
+        },
+        other => panic!("executor `{other}` has no sample; add one"),
+    }
+}
+
+async fn run(
+    executor: &str,
+    action: Action,
+    timeout: Duration,
+    cancel: CancellationToken,
+) -> (Outcome, Arc<MemorySpool>) {
+    let spool = Arc::new(MemorySpool::default());
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("empty.db");
+    fs::write(&database, "").unwrap();
+    let connection = Connection::new("main", format!("sqlite://{}", database.display())).unwrap();
+    let (connections, theirs) = (
+        Arc::new(Connections::new(vec![connection]).unwrap()),
+        Arc::clone(&spool),
+    );
+    let executors = all();
+    let work = drive_with_thread(envelope(action, timeout), &executors, connections, theirs, cancel);
+    let limit = Duration::from_secs(30);
+    let outcome = tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| panic!("{executor} does not end"));
+    (outcome, spool)
+}
+
+fn kinds() -> Vec<&'static str> {
+    let kinds: Vec<_> = all()
+        .iter()
+        .map(|executor: &Box<dyn Executor>| executor.kind())
+        .collect();
+    assert!(kinds.contains(&"shell"));
+    kinds
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn kinds_are_unique_and_actions_of_others_are_refused() {
+    let kinds = kinds();
+    for executor in all() {
+        assert_eq!(kinds.iter().filter(|kind| **kind == executor.kind()).count(), 1);
+        for other in kinds.iter().filter(|kind| **kind != executor.kind()) {
+            assert!(
+                executor.validate(&sample(other).failing).is_err(),
+                "{} takes {other}",
+                executor.kind()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_spec_is_refused_with_a_reason_and_nothing_runs() {
+    for kind in kinds() {
+        let (outcome, spool) = run(kind, sample(kind).bad, LONG, CancellationToken::new()).await;
+        assert_eq!(outcome.state, ExecutionState::Refused, "{kind}");
+        assert!(
+            !outcome.reason.is_empty() && outcome.reason.chars().all(|c| c.is_ascii_uppercase() || c == '_'),
+            "{kind}"
+        );
+        assert!(!outcome.message.is_empty(), "{kind}");
+        assert_eq!(spool.events().len(), 1, "{kind}: only the end");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_an_outcome_with_a_reason() {
+    for kind in kinds() {
+        let (outcome, _) = run(kind, sample(kind).failing, LONG, CancellationToken::new()).await;
+        assert_eq!(outcome.state, ExecutionState::Failed, "{kind}");
+        assert!(!outcome.reason.is_empty() && !outcome.message.is_empty(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_work_within_its_grace() {
+    for kind in kinds() {
+        let cancel = CancellationToken::new();
+        let canceler = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            cancel.cancel();
+            Instant::now()
+        };
+        let ((outcome, _), asked) = tokio::join!(run(kind, sample(kind).endless, LONG, cancel.clone()), canceler);
+        assert_eq!(outcome.state, ExecutionState::Canceled, "{kind}");
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{kind} took {:?}",
+            asked.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_ends_the_work() {
+    for kind in kinds() {
+        let start = Instant::now();
+        let (outcome, _) = run(
+            kind,
+            sample(kind).endless,
+            Duration::from_secs(1),
+            CancellationToken::new(),
+        )
+        .await;
+        assert_eq!(outcome.state, ExecutionState::TimedOut, "{kind}");
+        assert!(
+            (1..3).contains(&start.elapsed().as_secs()),
+            "{kind} took {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn bytes_pass_unchanged_and_in_order() {
+    for kind in kinds() {
+        let Some((action, expected)) = sample(kind).raw else {
+            continue;
+        };
+        let (outcome, spool) = run(kind, action, LONG, CancellationToken::new()).await;
+        assert_eq!(outcome.state, ExecutionState::Succeeded, "{kind}");
+        assert!(spool.bytes(Stream::Stdout) == expected, "{kind} changed bytes");
+        assert_eq!(
+            outcome.streams[0].blake3,
+            blake3::hash(&expected).as_bytes()[..],
+            "{kind}"
+        );
+    }
+}
+
+/// Names of the threads of this process that an attempt may have made.
+fn own_threads() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names
+        .filter(|name| name.starts_with("sealer") || name.starts_with("run-as"))
+        .collect()
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind() {
+    // Other tests run at the same time: what counts is that nothing of these attempts stays, so it is waited for.
+    for kind in kinds() {
+        let cancel = CancellationToken::new();
+        let canceler = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cancel.cancel();
+        };
+        tokio::join!(run(kind, sample(kind).endless, LONG, cancel.clone()), canceler);
+    }
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !own_threads().is_empty() {
+        assert!(Instant::now() < limit, "threads are left: {:?}", own_threads());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

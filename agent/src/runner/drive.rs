@@ -184,9 +184,8 @@ impl Job {
 }
 
 fn prepare(spec: Option<pb::TaskSpec>, executors: &[Box<dyn Executor>]) -> Result<(TaskSpec, &dyn Executor), Failure> {
-    let invalid = |message: String| Failure::new("INVALID_ARGUMENT", message);
-    let spec = spec.ok_or_else(|| invalid("the task says nothing to do".to_owned()))?;
-    let spec = TaskSpec::try_from(spec).map_err(|error| invalid(error.to_string()))?;
+    let spec = spec.ok_or_else(|| Failure::new("INVALID_ARGUMENT", "the task says nothing to do"))?;
+    let spec = TaskSpec::try_from(spec).map_err(|error| Failure::new(error.code.code(), error.to_string()))?;
     let kind = spec.action.kind();
     let executor = executors
         .iter()

@@ -24,7 +24,7 @@ mod socket;
 mod thread_sink;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use disk_spool::DEFAULT_QUOTA_BYTES;
 pub use drive::{drive, drive_with_thread};

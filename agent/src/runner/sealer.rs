@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use opslink::{
-    chunk::{Encoder, LEVEL, SEAL_AFTER, SEAL_RAW_BYTES},
+    chunk::{Encoder, LEVEL, OUTPUT_MAX, SEAL_AFTER},
     event::{Event, EventBody, Note, Stream},
     id::AttemptId,
     pb,
@@ -92,7 +92,7 @@ impl Sealer {
                 self.digests.add(stream, &data);
                 // An executor may hand over any amount at once; a chunk stays within its limit.
                 while !data.is_empty() {
-                    let piece = data.split_to(data.len().min(SEAL_RAW_BYTES));
+                    let piece = data.split_to(data.len().min(OUTPUT_MAX));
                     self.encode(
                         Event {
                             time_us,

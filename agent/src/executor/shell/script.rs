@@ -208,7 +208,7 @@ mod tests {
         let (text, mended) = mend(script, &of(script));
         assert_eq!((&*text, mended[0].reason), (&script[..], "SCRIPT_CRLF_MIXED"));
         assert!(
-            mended[0].message.contains("1 of the script's 2"),
+            mended[0].message.contains("1 of the script's 3"),
             "{}",
             mended[0].message
         );
