@@ -37,3 +37,98 @@ fn what_the_caller_did_wrong_is_never_retryable() {
         }
     }
 }
+
+#[cfg(feature = "locale")]
+mod sentences {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::locale::{self, Language};
+
+    const SENTENCES: [(&str, &str); 2] = [
+        ("en", include_str!("locales/en/errors.ftl")),
+        ("zh-CN", include_str!("locales/zh-CN/errors.ftl")),
+    ];
+
+    /// Names of the arguments that a text uses.
+    fn placeables(text: &str) -> BTreeSet<&str> {
+        text.split("{ $")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(" }"))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// The part of a file that belongs to a code.
+    fn entry<'a>(ftl: &'a str, code: &str) -> &'a str {
+        let start = ftl
+            .find(&format!("\n{code} =\n"))
+            .map(|at| at + 1)
+            .unwrap_or_else(|| panic!("no entry {code}"));
+        let rest = &ftl[start..];
+        let end = rest
+            .match_indices('\n')
+            .find(|(at, _)| !rest[at + 1..].starts_with(' '))
+            .map_or(rest.len(), |x| x.0);
+        &rest[..end]
+    }
+
+    #[test]
+    fn the_files_have_no_syntax_errors_and_no_entry_without_a_reason() {
+        assert_eq!(locale::errors().faults(), Vec::<String>::new());
+        for (language, ftl) in SENTENCES {
+            let ids: Vec<_> = ftl.lines().filter_map(|line| line.strip_suffix(" =")).collect();
+            assert_eq!(ids.len(), Reason::ALL.len(), "{language}");
+            for id in ids {
+                assert!(Reason::from_code(id).is_some(), "{language}: {id} is no reason");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reason_says_what_why_and_do_this_in_both_languages() {
+        for reason in Reason::ALL {
+            for language in Language::ALL {
+                for line in ["what", "why", "fix"] {
+                    let id = format!("{}.{line}", reason.code());
+                    assert!(locale::errors().has(language, &id), "{} has no {id}", language.tag());
+                    let text = locale::errors().text(language, &id, &[]);
+                    assert!(text.chars().count() >= 4, "{} {id}: {text}", language.tag());
+                    assert!(!text.contains('\n'), "{} {id} has more than one line", language.tag());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_use_exactly_the_arguments_that_are_listed() {
+        for reason in Reason::ALL {
+            let listed: BTreeSet<_> = reason.args().iter().copied().collect();
+            for (language, ftl) in SENTENCES {
+                assert_eq!(placeables(entry(ftl, reason.code())), listed, "{language} {reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_languages_are_not_the_same_text() {
+        for reason in Reason::ALL {
+            let text = |language| locale::errors().text(language, &format!("{}.what", reason.code()), &[]);
+            assert_ne!(text(Language::En), text(Language::ZhCn), "{reason}");
+        }
+    }
+
+    /// `UPDATE_DOCS=1 cargo test -p opslink reason` writes the file anew.
+    #[test]
+    fn the_page_of_errors_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == markdown(),
+            "docs/errors.md is old: UPDATE_DOCS=1 cargo test -p opslink reason"
+        );
+    }
+}
