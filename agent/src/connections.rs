@@ -120,13 +120,13 @@ impl Connection {
     /// Reads the password file, if the connection names one: its first line.
     ///
     /// # Errors
-    /// `CONNECTION_SECRET_UNREADABLE` when the file cannot be read.
+    /// `CONNECTIONS_INVALID` when the file cannot be read.
     pub fn password(&self) -> Result<Option<Secret>, Failure> {
         let Some(path) = &self.password_file else {
             return Ok(None);
         };
         let text = fs::read_to_string(path).map_err(|error| Failure {
-            reason: "CONNECTION_SECRET_UNREADABLE",
+            reason: "CONNECTIONS_INVALID",
             message: format!(
                 "the password file {} of connection `{}` cannot be read: {error}",
                 path.display(),
@@ -277,7 +277,7 @@ impl Connections {
     /// Returns the connection of that name, or the default one.
     ///
     /// # Errors
-    /// `CONNECTION_NOT_FOUND`, with the names that there are.
+    /// `CONNECTION_UNKNOWN`, `CONNECTION_AMBIGUOUS` or `CONNECTION_MISSING`, with the names that there are.
     pub fn find(&self, name: Option<&str>) -> Result<&Connection, Failure> {
         let found = match name {
             Some(name) => self.list.iter().find(|connection| connection.name == name),
@@ -285,22 +285,20 @@ impl Connections {
         };
         found.ok_or_else(|| {
             let names: Vec<&str> = self.list.iter().map(|connection| connection.name.as_str()).collect();
-            let has = if names.is_empty() {
-                "it has none".to_owned()
-            } else {
-                format!("it has: {}", names.join(", "))
-            };
-            let message = match name {
-                Some(name) => format!("this agent has no connection named `{name}`; {has}"),
-                None if names.is_empty() => {
-                    format!("this agent has no connection; add one to its {FILE_NAME}")
+            let known = names.join(", ");
+            let (reason, message) = match name {
+                _ if names.is_empty() => {
+                    ("CONNECTION_MISSING", format!("this agent has no connection; add one to its {FILE_NAME}"))
                 }
-                None => format!("this agent has no default connection; name one; {has}"),
+                Some(name) => {
+                    ("CONNECTION_UNKNOWN", format!("this agent has no connection named `{name}`; it has: {known}"))
+                }
+                None => {
+                    let message = format!("this agent has several connections and no default; name one of: {known}");
+                    ("CONNECTION_AMBIGUOUS", message)
+                }
             };
-            Failure {
-                reason: "CONNECTION_NOT_FOUND",
-                message,
-            }
+            Failure { reason, message }
         })
     }
 
@@ -340,7 +338,7 @@ mod tests {
     fn without_a_default_the_error_lists_the_names() {
         let text = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='b'\nurl='mysql://h/d'\n";
         let failure = parse(text).unwrap().find(None).unwrap_err();
-        assert_eq!(failure.reason, "CONNECTION_NOT_FOUND");
+        assert_eq!(failure.reason, "CONNECTION_AMBIGUOUS");
         assert!(failure.message.contains("a, b"), "{}", failure.message);
     }
 

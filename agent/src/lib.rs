@@ -4,6 +4,17 @@
 //! Start reading at [`link`] (the courier), then [`journal`] (what survives a crash), [`launch`] (how an attempt is
 //! started) and [`runner`] (what an attempt does).
 
+pub mod config;
 pub mod connections;
+pub mod crash;
+pub mod dial;
 pub mod executor;
+pub mod facts;
+pub mod identity;
+pub mod join;
 pub mod journal;
+pub mod launch;
+pub mod link;
+pub mod policy;
+pub mod run;
+pub mod runner;

@@ -1,3 +1,235 @@
-//! The `opslink-agent` program: see the library for everything it does.
+//! The `opslink-agent` program: reads the command line and calls the library.
 
-fn main() {}
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::{Parser, Subcommand};
+use opslink::{problem::Problem, reason::Reason};
+use opslink_agent::{
+    config::StateDir,
+    dial::Tcp,
+    identity::Identity,
+    join::{self, JoinOptions},
+    launch::ProcessLauncher,
+    run::{Agent, Rules},
+    runner,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code when only joining again can help: a service manager should not restart the agent then.
+const EXIT_REVOKED: u8 = 3;
+
+/// The OpsLink agent: joins a machine to a cloud and runs its tasks.
+#[derive(Parser)]
+#[command(name = "opslink-agent", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Joins this machine to a cloud with a token from `cloudctl agent token create` or the console.
+    Join {
+        /// The cloud: https://host:7443
+        url: String,
+        /// The join token. It works once.
+        #[arg(long, env = "OPSLINK_JOIN_TOKEN", hide_env_values = true)]
+        token: String,
+        /// The name of this machine at the cloud; its host name unless given.
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        state: StateArg,
+        /// Goes on to run the agent.
+        #[arg(long)]
+        start: bool,
+        /// With --start: prints one line of JSON when the link is up.
+        #[arg(long, requires = "start")]
+        ready_json: bool,
+    },
+    /// Runs the agent.
+    Run {
+        #[command(flatten)]
+        state: StateArg,
+        /// Prints one line of JSON when the link is up.
+        #[arg(long)]
+        ready_json: bool,
+    },
+    /// Forgets the cloud and every attempt, so that the machine can join again.
+    Reset {
+        #[command(flatten)]
+        state: StateArg,
+    },
+}
+
+#[derive(clap::Args)]
+struct StateArg {
+    /// Where the agent keeps its identity and its journal.
+    #[arg(long = "state", env = "OPSLINK_AGENT_STATE", value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl StateArg {
+    fn dir(self) -> StateDir {
+        self.dir.map_or_else(StateDir::default_for_user, StateDir::new)
+    }
+}
+
+fn main() -> ExitCode {
+    // Every task pays for what stands before this line.
+    if let Some(exit) = run_as_runner() {
+        return exit;
+    }
+    let result = match Cli::parse().command {
+        Command::Join { url, token, name, state, start, ready_json } => {
+            join(JoinOptions { url, token, name }, &state.dir(), start, ready_json)
+        }
+        Command::Run { state, ready_json } => run(&state.dir(), ready_json),
+        Command::Reset { state } => reset(&state.dir()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&join::lines(&problem));
+            match problem.reason {
+                Reason::CertificateRevoked | Reason::AgentRemoved => ExitCode::from(EXIT_REVOKED),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// `opslink-agent runner <attempt dir> --socket <path>`: started by the agent only.
+fn run_as_runner() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != "runner" {
+        return None;
+    }
+    let (Some(dir), Some(flag), Some(socket), None) = (args.next(), args.next(), args.next(), args.next()) else {
+        say("the runner is started by the agent");
+        return Some(ExitCode::from(2));
+    };
+    if flag != "--socket" {
+        say("the runner is started by the agent");
+        return Some(ExitCode::from(2));
+    }
+    match runner::process::main(dir.as_ref(), socket.as_ref()) {
+        Ok(()) => Some(ExitCode::SUCCESS),
+        Err(error) => {
+            say(&opslink_agent::dial::chain_text(&error));
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn join(options: JoinOptions, state: &StateDir, start: bool, ready_json: bool) -> Result<(), Problem> {
+    let identity = runtime()?.block_on(join::join(&options, state, &Tcp::from_env()))?;
+    say(&format!("joined as {} ({})", identity.agent_name, identity.agent_id));
+    if start {
+        return run(state, ready_json);
+    }
+    say("start it with: opslink-agent run");
+    Ok(())
+}
+
+fn reset(state: &StateDir) -> Result<(), Problem> {
+    if !state.path().exists() {
+        return Err(Problem::new(Reason::NotJoined).with("path", state.path().display()));
+    }
+    let _lock = lock(state)?;
+    join::reset(state)?;
+    say("this machine has forgotten its cloud; policy and connections were kept");
+    Ok(())
+}
+
+fn run(state: &StateDir, ready_json: bool) -> Result<(), Problem> {
+    let path = state.path().display().to_string();
+    let identity = Identity::load(&state.identity()).map_err(|error| match error {
+        opslink_agent::identity::Error::Missing { .. } => Problem::new(Reason::NotJoined).with("path", &path),
+        other => unusable(state, &other),
+    })?;
+    state.prepare().map_err(|error| unusable(state, &error))?;
+    let _lock = lock(state)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(log_level()).init();
+    runtime()?.block_on(async {
+        let program = std::env::current_exe().map_err(|error| unusable(state, &error))?;
+        let launcher = Arc::new(ProcessLauncher::open(state, program).map_err(|error| unusable(state, &error))?);
+        let stop = stop_on_signals().map_err(|error| unusable(state, &error))?;
+        let told = AtomicBool::new(!ready_json);
+        let ready = format!(r#"{{"ready":true,"agent_id":"{}","agent_name":"{}"}}"#, identity.agent_id, identity.agent_name);
+        let agent = Agent {
+            identity,
+            identity_path: Some(state.identity()),
+            launcher,
+            rules: Rules::Files { policy: state.policy(), connections: state.connections() },
+            connect: Arc::new(Tcp::from_env()),
+            on_up: Box::new(move || {
+                if !told.swap(true, Ordering::Relaxed) {
+                    // Nobody may be reading: that is no reason to stop.
+                    writeln!(std::io::stdout().lock(), "{ready}").ok();
+                }
+            }),
+        };
+        agent.run(stop).await
+    })
+}
+
+/// One agent per state folder.
+fn lock(state: &StateDir) -> Result<File, Problem> {
+    let file = File::create(state.lock()).map_err(|error| unusable(state, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Problem::new(Reason::DataFolderLocked).with("path", state.path().display()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(unusable(state, &error)),
+    }
+}
+
+/// One thread: an agent waits most of its life, and a small process starts others quickly.
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(16)
+        .build()
+        .map_err(|error| Problem::new(Reason::Internal).with("detail", error))
+}
+
+/// Fires on SIGTERM, SIGINT and SIGHUP. Runners go on: the next agent adopts them.
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        // Lives as long as the process.
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+fn log_level() -> tracing::Level {
+    std::env::var("OPSLINK_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO)
+}
+
+fn unusable(state: &StateDir, error: &(dyn std::error::Error + 'static)) -> Problem {
+    Problem::new(Reason::DataFolderUnwritable)
+        .with("path", state.path().display())
+        .with("detail", opslink_agent::dial::chain_text(error))
+}
+
+fn say(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}

@@ -122,16 +122,30 @@ impl AttemptDir {
         ChunkReader::open(&self.path.join(CHUNKS))
     }
 
-    /// Opens the folder for its one writer.
+    /// Becomes the one writer of this attempt, for its runner. Held until the writer is dropped or the process dies.
+    ///
+    /// This is the fence of at most one start: whoever gets the writer may run the attempt, nobody else ever may.
     ///
     /// # Errors
-    /// Those of opening.
+    /// `WouldBlock` while another writer lives; `AlreadyExists` when the attempt has started or ended before: then it
+    /// must not run; otherwise those of the disk.
     pub fn writer(&self) -> io::Result<AttemptWriter> {
-        Ok(AttemptWriter {
-            state: self.append_to(STATE)?,
-            chunks: self.append_to(CHUNKS)?,
-            buffer: Vec::new(),
-        })
+        let writer = self.take_over()?;
+        let record = self.record()?;
+        if record.runner.is_some() || record.outcome.is_some() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this attempt has started before"));
+        }
+        Ok(writer)
+    }
+
+    /// Becomes the writer whatever the attempt's past, for recovery. `WouldBlock` while another writer lives.
+    pub(super) fn take_over(&self) -> io::Result<AttemptWriter> {
+        let state = self.append_to(STATE)?;
+        state.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(AttemptWriter { state, chunks: self.append_to(CHUNKS)?, buffer: Vec::new() })
     }
 
     /// Notes for good that the attempt shall end; a runner that starts or reconnects later is told.
@@ -145,18 +159,6 @@ impl AttemptDir {
     /// Says whether somebody asked for the end of the attempt.
     pub fn cancel_requested(&self) -> bool {
         self.path.join(CANCEL).exists()
-    }
-
-    /// Cuts `state` and `chunks` to these lengths. Only when no writer lives.
-    pub(super) fn truncate(&self, state_bytes: u64, chunk_bytes: u64) -> io::Result<()> {
-        for (name, length) in [(STATE, state_bytes), (CHUNKS, chunk_bytes)] {
-            let file = self.append_to(name)?;
-            if file.metadata()?.len() > length {
-                file.set_len(length)?;
-                file.sync_all()?;
-            }
-        }
-        Ok(())
     }
 
     /// Removes the folder.
@@ -226,6 +228,16 @@ impl AttemptWriter {
     /// Those of writing.
     pub fn ended(&mut self, outcome: &pb::Outcome) -> io::Result<()> {
         append(&mut self.state, &Record::Ended(outcome.clone()).to_frame())
+    }
+
+    /// Cuts `state` and `chunks` to their valid lengths.
+    pub(super) fn truncate(&mut self, state_bytes: u64, chunk_bytes: u64) -> io::Result<()> {
+        for (file, length) in [(&self.state, state_bytes), (&self.chunks, chunk_bytes)] {
+            if file.metadata()?.len() > length {
+                file.set_len(length)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes everything written so far survive a power cut.

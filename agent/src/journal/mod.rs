@@ -10,7 +10,7 @@
 //!     scratch/  the executor's own files
 //! ```
 //! `state` and `chunks` are runs of frames: `u32 LE length, u32 LE CRC32C, payload`. Each folder has one writer at a
-//! time (the runner; before it starts and after it is gone, the agent) and one reader (the agent).
+//! time (the runner; before it starts and after it is gone, the agent; a lock on `state` decides) and one reader (the agent).
 
 mod attempt;
 mod chunks;
@@ -24,4 +24,5 @@ pub use chunks::ChunkReader;
 pub use fence::Fence;
 pub use frame::{MAX_FRAME_BYTES, Scan};
 pub use record::{AttemptRecord, Process, boot_id};
-pub use recover::{Recovered, Recovery, close_as_lost, recover};
+pub(crate) use recover::end_chunk;
+pub use recover::{Closing, Recovered, Recovery, close_if_orphaned, recover};

@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::{
     attempt::AttemptDir,
-    record::{Process, boot_id},
+    record::{AttemptRecord, boot_id},
 };
 
 /// An attempt that was in the journal.
@@ -22,10 +22,10 @@ pub struct Recovered {
 }
 
 /// What is to be done about an attempt that was in the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
     /// Its runner lives and will dial the agent's socket.
-    Running(Process),
+    Running,
     /// Its End event is in the journal.
     Ended,
 }
@@ -49,50 +49,55 @@ pub fn recover(root: &Path, mut skipped: impl FnMut(&Path, io::Error)) -> io::Re
 
 fn recover_one(path: &Path) -> io::Result<Recovered> {
     let dir = AttemptDir::open(path)?;
-    if let Some(runner) = dir.record()?.runner
-        && runner.is_alive()
-    {
-        let next_seq = valid_chunks(&dir)?.next_seq;
-        return Ok(Recovered {
-            dir,
-            next_seq,
-            recovery: Recovery::Running(runner),
-        });
+    match close_if_orphaned(&dir)? {
+        Closing::Closed { next_seq } => Ok(Recovered { dir, next_seq, recovery: Recovery::Ended }),
+        Closing::RunnerLives => {
+            let next_seq = valid_chunks(&dir)?.next_seq;
+            Ok(Recovered { dir, next_seq, recovery: Recovery::Running })
+        }
     }
-    let next_seq = close_as_lost(&dir)?;
-    Ok(Recovered {
-        dir,
-        next_seq,
-        recovery: Recovery::Ended,
-    })
 }
 
-/// Makes sure that an attempt whose runner is gone has an end: its own, or `lost`. Cuts torn tails.
-/// Returns the number of events in the journal. Only when no writer lives.
+/// What became of an attempt that may have lost its runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Its runner lives: nothing was touched.
+    RunnerLives,
+    /// Its journal ends with an End event now.
+    Closed {
+        /// Events in the journal.
+        next_seq: u64,
+    },
+}
+
+/// Makes sure that an attempt whose runner is gone has an end: its own, or one that says what is known. Cuts torn
+/// tails. Whether the runner is gone is told by the lock that it holds on `state` for as long as it lives.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn close_as_lost(dir: &AttemptDir) -> io::Result<u64> {
+pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
+    let mut writer = match dir.take_over() {
+        Ok(writer) => writer,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Closing::RunnerLives),
+        Err(error) => return Err(error),
+    };
     let record = dir.record()?;
     let valid = valid_chunks(dir)?;
-    dir.truncate(record.valid_bytes, valid.bytes)?;
+    writer.truncate(record.valid_bytes, valid.bytes)?;
     if let Some(outcome) = valid.outcome {
         // The last chunk is the truth: the runner appends it before it records the end.
         if record.outcome.is_none() {
-            let mut writer = dir.writer()?;
             writer.ended(&outcome)?;
             writer.sync()?;
         }
-        return Ok(valid.next_seq);
+        return Ok(Closing::Closed { next_seq: valid.next_seq });
     }
     let now = UnixMicros::now();
-    let outcome = lost_outcome(&record.received_boot_id, record.started_time_us, record.outcome, now);
-    let chunk = end_chunk(dir.id(), &valid, outcome.clone(), now);
-    let mut writer = dir.writer()?;
-    writer.append_chunk(&chunk)?;
+    let outcome = what_is_known(&record, now);
+    writer.append_chunk(&end_chunk(dir.id(), valid.next_seq, valid.next_line, outcome.clone(), now))?;
     writer.ended(&outcome)?;
     writer.sync()?;
-    Ok(valid.next_seq + 1)
+    Ok(Closing::Closed { next_seq: valid.next_seq + 1 })
 }
 
 /// The valid prefix of an attempt's chunks.
@@ -129,50 +134,50 @@ fn valid_chunks(dir: &AttemptDir) -> io::Result<Valid> {
     }
 }
 
-fn lost_outcome(
-    received_boot_id: &str,
-    started_time_us: Option<i64>,
-    recorded: Option<pb::Outcome>,
-    now: UnixMicros,
-) -> pb::Outcome {
-    if let Some(recorded) = recorded {
-        // The end was recorded but its chunk was damaged: how it ended is known, its output is not whole.
-        return recorded;
+/// The outcome of an attempt whose chunks have no end.
+fn what_is_known(record: &AttemptRecord, now: UnixMicros) -> pb::Outcome {
+    if let Some(recorded) = &record.outcome {
+        // The end was recorded but its chunk is damaged: how it ended is known, its output is not whole.
+        return recorded.clone();
     }
-    let rebooted = !received_boot_id.is_empty() && received_boot_id != boot_id();
-    let (reason, message) = if rebooted {
-        (
-            "HOST_REBOOTED",
-            "the machine restarted while this was at work; whether it finished cannot be known",
-        )
+    // Within one boot the page cache outlives every process: no `started` record means that nothing started, and the
+    // lock that recovery holds now keeps it so. After a power cut a missing record proves nothing.
+    let same_boot = !record.received_boot_id.is_empty() && record.received_boot_id == boot_id();
+    let (kind, reason, message) = if !same_boot {
+        let message = "the machine restarted while this was at work; whether it finished cannot be known";
+        (pb::OutcomeKind::Lost, "HOST_REBOOTED", message)
+    } else if record.runner.is_some() {
+        let message = "the process that did the work vanished; whether it finished cannot be known";
+        (pb::OutcomeKind::Lost, "RUNNER_LOST", message)
     } else {
-        (
-            "RUNNER_LOST",
-            "the process that did the work vanished; whether it finished cannot be known",
-        )
+        let message = "the agent stopped before the work began; nothing ran";
+        (pb::OutcomeKind::Refused, "NOT_STARTED", message)
     };
     pb::Outcome {
-        kind: pb::OutcomeKind::Lost.into(),
+        kind: kind.into(),
         reason: reason.to_owned(),
         message: message.to_owned(),
-        started_time_us: started_time_us.unwrap_or(0),
+        started_time_us: record.started_time_us.unwrap_or(0),
         finished_time_us: now.0,
         ..Default::default()
     }
 }
 
 /// The last chunk of an attempt whose runner cannot write it: one End event.
-fn end_chunk(id: AttemptId, valid: &Valid, outcome: pb::Outcome, now: UnixMicros) -> pb::LogChunk {
-    let event = pb::Event {
-        time_us: now.0,
-        body: Some(pb::event::Body::End(outcome.clone())),
-    };
+pub(crate) fn end_chunk(
+    id: AttemptId,
+    next_seq: u64,
+    next_line: u64,
+    outcome: pb::Outcome,
+    now: UnixMicros,
+) -> pb::LogChunk {
+    let event = pb::Event { time_us: now.0, body: Some(pb::event::Body::End(outcome.clone())) };
     let payload = pb::EventBatch { events: vec![event] }.encode_to_vec();
     pb::LogChunk {
         attempt_id: id.to_string(),
-        first_seq: valid.next_seq,
+        first_seq: next_seq,
         event_count: 1,
-        first_line: valid.next_line,
+        first_line: next_line,
         line_count: 0,
         raw_size: payload.len() as u64,
         first_time_us: now.0,
@@ -182,3 +187,7 @@ fn end_chunk(id: AttemptId, valid: &Valid, outcome: pb::Outcome, now: UnixMicros
         outcome: Some(outcome),
     }
 }
+
+#[cfg(test)]
+#[path = "recover_tests.rs"]
+mod tests;

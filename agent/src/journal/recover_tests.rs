@@ -1,0 +1,184 @@
+//! Recovery after every kind of torn, flipped and missing byte.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn attempt(root: &Path) -> AttemptDir {
+    AttemptDir::create(root, AttemptId::new(), &pb::SignedEnvelope::default()).unwrap()
+}
+
+fn chunk(id: AttemptId, first_seq: u64, event_count: u32, outcome: Option<pb::Outcome>) -> pb::LogChunk {
+    pb::LogChunk {
+        attempt_id: id.to_string(),
+        first_seq,
+        event_count,
+        line_count: 1,
+        first_line: first_seq,
+        payload: vec![first_seq as u8; 30].into(),
+        outcome,
+        ..Default::default()
+    }
+}
+
+fn read_all(dir: &AttemptDir) -> Vec<pb::LogChunk> {
+    let mut reader = dir.chunks().unwrap();
+    std::iter::from_fn(|| reader.read().unwrap()).collect()
+}
+
+fn outcome_of(dir: &AttemptDir) -> pb::Outcome {
+    read_all(dir).pop().unwrap().outcome.unwrap()
+}
+
+/// A folder with a started runner, three chunks and no end; its writer is gone.
+fn orphan(root: &Path) -> AttemptDir {
+    let dir = attempt(root);
+    let mut writer = dir.writer().unwrap();
+    writer.started().unwrap();
+    for first_seq in [0, 2, 4] {
+        writer.append_chunk(&chunk(dir.id(), first_seq, 2, None)).unwrap();
+    }
+    dir
+}
+
+fn copy_of(dir: &AttemptDir, root: &Path) -> AttemptDir {
+    let path = root.join(dir.id().to_string());
+    fs::create_dir(&path).unwrap();
+    for name in ["task", "state", "chunks"] {
+        fs::copy(dir.path().join(name), path.join(name)).unwrap();
+    }
+    AttemptDir::open(&path).unwrap()
+}
+
+fn file(dir: &AttemptDir, name: &str) -> PathBuf {
+    dir.path().join(name)
+}
+
+#[test]
+fn a_vanished_runner_is_reported_as_lost_after_what_it_had_written() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = orphan(root.path());
+    let found = recover(root.path(), |path, error| panic!("{path:?}: {error}")).unwrap();
+    assert_eq!(found, [Recovered { dir: dir.clone(), next_seq: 7, recovery: Recovery::Ended }]);
+    assert_eq!(outcome_of(&dir).reason, "RUNNER_LOST");
+    assert_eq!(read_all(&dir).len(), 4);
+    assert_eq!(read_all(&dir)[3].first_line, 5);
+}
+
+#[test]
+fn an_attempt_that_never_started_in_this_boot_says_that_nothing_ran() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = attempt(root.path());
+    close_if_orphaned(&dir).unwrap();
+    assert_eq!(outcome_of(&dir).kind(), pb::OutcomeKind::Refused);
+    assert_eq!(outcome_of(&dir).reason, "NOT_STARTED");
+    let late = dir.writer().unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::AlreadyExists, "a runner that comes late must not run it");
+}
+
+#[test]
+fn an_attempt_of_an_earlier_boot_is_lost_even_without_a_started_record() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = attempt(root.path());
+    fs::write(file(&dir, "state"), b"").unwrap();
+    close_if_orphaned(&dir).unwrap();
+    assert_eq!(outcome_of(&dir).kind(), pb::OutcomeKind::Lost);
+    assert_eq!(outcome_of(&dir).reason, "HOST_REBOOTED");
+}
+
+#[test]
+fn a_living_runner_keeps_its_attempt() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = attempt(root.path());
+    let mut writer = dir.writer().unwrap();
+    writer.started().unwrap();
+    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::RunnerLives);
+    assert_eq!(dir.writer().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    drop(writer);
+    assert!(matches!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 1 }));
+}
+
+#[test]
+fn an_end_that_is_in_the_chunks_counts_even_if_the_state_does_not_have_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = attempt(root.path());
+    let outcome = pb::Outcome { kind: pb::OutcomeKind::Failed.into(), exit_code: Some(9), ..Default::default() };
+    let mut writer = dir.writer().unwrap();
+    writer.started().unwrap();
+    writer.append_chunk(&chunk(dir.id(), 0, 1, Some(outcome.clone()))).unwrap();
+    drop(writer);
+    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 1 });
+    assert_eq!(outcome_of(&dir), outcome);
+    assert_eq!(dir.record().unwrap().outcome, Some(outcome));
+}
+
+#[test]
+fn every_truncation_of_the_chunks_recovers_the_whole_chunks_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = orphan(root.path());
+    let whole = read_all(&dir);
+    let length = fs::metadata(file(&dir, "chunks")).unwrap().len();
+    let frame = length / 3;
+    for cut in 0..=length {
+        let root = tempfile::tempdir().unwrap();
+        let copy = copy_of(&dir, root.path());
+        fs::OpenOptions::new().write(true).open(file(&copy, "chunks")).unwrap().set_len(cut).unwrap();
+        close_if_orphaned(&copy).unwrap();
+        let read = read_all(&copy);
+        let kept = usize::try_from(cut / frame).unwrap();
+        assert_eq!(read.len(), kept + 1, "cut at {cut}");
+        assert_eq!(read[..kept], whole[..kept], "cut at {cut}");
+        assert_eq!(read[kept].outcome.as_ref().unwrap().reason, "RUNNER_LOST");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_flipped_bit_leaves_a_valid_prefix_and_an_end(at in any::<prop::sample::Index>(), bit in 0..8u8, in_state in any::<bool>()) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = orphan(root.path());
+        let whole = read_all(&dir);
+        let path = file(&dir, if in_state { "state" } else { "chunks" });
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, &bytes).unwrap();
+
+        close_if_orphaned(&dir).unwrap();
+        let read = read_all(&dir);
+        let (end, kept) = read.split_last().unwrap();
+        prop_assert!(end.outcome.is_some());
+        prop_assert_eq!(kept, &whole[..kept.len()]);
+        prop_assert!(in_state == (kept.len() == 3));
+        prop_assert!(dir.record().unwrap().outcome.is_some());
+    }
+}
+
+#[test]
+fn a_reader_finds_any_event_going_forward_and_back() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = orphan(root.path());
+    let mut reader = dir.chunks().unwrap();
+    for (seq, first) in [(0, 0), (5, 4), (2, 2), (3, 2), (0, 0), (4, 4)] {
+        reader.seek(seq).unwrap();
+        assert_eq!(reader.read().unwrap().unwrap().first_seq, first, "seeking {seq}");
+    }
+    reader.seek(6).unwrap();
+    assert!(reader.read().unwrap().is_none());
+}
+
+#[test]
+fn creating_an_attempt_twice_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = attempt(root.path());
+    let again = AttemptDir::create(root.path(), dir.id(), &pb::SignedEnvelope::default());
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert!(dir.path().join("task").exists());
+}

@@ -1,0 +1,22 @@
+//! The link: the one stream between this agent and the cloud, and the courier that works it.
+//!
+//! ```text
+//!               ┌────────── reactor: tonic stream, launcher, clock ──────────┐
+//! cloud frames ─┤► Courier (pure): who knows what, what is sent next, when   ├─► agent frames
+//!               └────────── admission (pure): which tasks are obeyed ────────┘
+//! ```
+//! [`Courier`] does no IO and reads no clock; `reactor` owns the stream; neither knows processes, files or TLS.
+
+mod admission;
+mod courier;
+mod reactor;
+
+pub use admission::{Admission, EXPIRY_TOLERANCE, NotObeyed};
+pub use courier::{Command, Courier, Output};
+pub use reactor::{LinkEnd, Reactor};
+
+/// Lowest protocol version that this agent speaks.
+pub const MIN_VERSION: u32 = 1;
+
+/// Highest protocol version that this agent speaks.
+pub const MAX_VERSION: u32 = 1;

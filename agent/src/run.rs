@@ -1,0 +1,306 @@
+//! The life of an agent that has joined: dial, hold the link, renew the certificate, redial.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use opslink::{
+    pb::{self, RenewCertificateRequest, link_service_client::LinkServiceClient},
+    problem::Problem,
+    reason::Reason,
+    time::UnixMicros,
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{
+    connections::Connections,
+    dial::{self, Address, Connect},
+    executor::{self, Health},
+    facts,
+    identity::{FreshKey, Identity},
+    journal::boot_id,
+    join::{dial_problem, status_problem},
+    launch::Launcher,
+    link::{Admission, LinkEnd, Reactor},
+    policy::Policy,
+};
+
+/// First and last upper bound of the wait between two dials.
+const REDIAL_FIRST: Duration = Duration::from_secs(1);
+const REDIAL_LAST: Duration = Duration::from_secs(60);
+
+/// Wait when only an operator can help, by upgrading one of the two ends.
+const REDIAL_INCOMPATIBLE: Duration = Duration::from_secs(300);
+
+/// Longest sleep before looking at the wall clock again: a machine that was suspended must renew soon after.
+const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(600);
+
+/// Wait after a renewal that failed.
+const RENEWAL_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Where an agent's rules and endpoints come from.
+#[derive(Debug, Clone)]
+pub enum Rules {
+    /// From these files, read again for each link.
+    Files {
+        /// `policy.toml`.
+        policy: PathBuf,
+        /// `connections.toml`.
+        connections: PathBuf,
+    },
+    /// Given by the program: for simulations.
+    Fixed(Policy),
+}
+
+/// Everything that an agent is made of.
+pub struct Agent<L: ?Sized> {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where renewed identities are written; nowhere in simulations.
+    pub identity_path: Option<PathBuf>,
+    /// What runs its attempts.
+    pub launcher: Arc<L>,
+    /// What it may do.
+    pub rules: Rules,
+    /// How it reaches the cloud.
+    pub connect: Arc<dyn Connect>,
+    /// Called each time the cloud has welcomed it.
+    pub on_up: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<L: Launcher + ?Sized> Agent<L> {
+    /// Runs until `stop` fires or only an operator can help.
+    ///
+    /// # Errors
+    /// What the operator has to know: the certificate is revoked, or a file cannot be used.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Problem> {
+        let address = Address::parse(&self.identity.cloud_url).map_err(|error| config_invalid("cloud_url", &error))?;
+        let policy = self.policy()?;
+        let admission = Admission::new(self.identity.agent_id, &self.identity.task_keys, policy);
+        let mut reactor = Reactor::new(Arc::clone(&self.launcher), admission);
+        let identity = Mutex::new(self.identity.clone());
+        let process_nonce = uuid::Uuid::new_v4().to_string();
+        let mut pause = Pause::default();
+        loop {
+            reactor.admission_mut().set_policy(self.policy()?);
+            let outcome = self.one_link(&address, &identity, &mut reactor, &process_nonce, &mut pause, &stop).await?;
+            let wait = match outcome {
+                After::Stop => return Ok(()),
+                After::Redial => pause.next(),
+                After::RedialIn(wait) => wait,
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = sleep(wait) => {}
+                never = reactor.idle() => match never {},
+            }
+        }
+    }
+
+    /// Dials and holds one link.
+    async fn one_link(
+        &self,
+        address: &Address,
+        identity: &Mutex<Identity>,
+        reactor: &mut Reactor<L>,
+        process_nonce: &str,
+        pause: &mut Pause,
+        stop: &CancellationToken,
+    ) -> Result<After, Problem> {
+        let tls = dial::mutual_tls(&lock(identity)).map_err(|error| config_invalid("identity", &error))?;
+        let dialing = dial::dial(&*self.connect, address, tls);
+        let channel = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(After::Stop),
+            never = reactor.idle() => match never {},
+            dialed = dialing => match dialed {
+                Ok(channel) => channel,
+                Err(error) if dial::is_revoked(&error) => return Err(Problem::new(Reason::CertificateRevoked)),
+                Err(error) => {
+                    pause.tell(&dial_problem(address, &error));
+                    return Ok(After::Redial);
+                }
+            },
+        };
+        let hello = self.hello(process_nonce)?;
+        let on_up = || {
+            tracing::info!(cloud = %address.url(), "link is up");
+            pause.reset();
+            (self.on_up)();
+        };
+        let end = tokio::select! {
+            biased;
+            end = reactor.hold(channel.clone(), hello, stop, on_up) => end,
+            never = self.keep_renewed(channel, identity) => match never {},
+        };
+        self.after(address, end, pause)
+    }
+
+    fn after(&self, address: &Address, end: LinkEnd, pause: &mut Pause) -> Result<After, Problem> {
+        match end {
+            LinkEnd::Stopped => Ok(After::Stop),
+            LinkEnd::Drained(wait) => {
+                tracing::info!(retry_after_ms = wait.as_millis(), "the cloud asked to come back later");
+                // A fleet that is told the same time must not come back in the same moment.
+                Ok(After::RedialIn(wait + jittered(REDIAL_FIRST)))
+            }
+            LinkEnd::Silent => {
+                pause.tell(&Problem::new(Reason::LinkDead));
+                Ok(After::Redial)
+            }
+            LinkEnd::Closed => {
+                tracing::info!("the cloud closed the link");
+                Ok(After::Redial)
+            }
+            LinkEnd::Incompatible(version) => {
+                pause.tell(&Problem::new(Reason::VersionUnsupported).with("offered", version));
+                Ok(After::RedialIn(jittered(REDIAL_INCOMPATIBLE) + REDIAL_LAST))
+            }
+            LinkEnd::Failed(status) => {
+                if dial::is_revoked(&status) {
+                    return Err(Problem::new(Reason::CertificateRevoked));
+                }
+                let problem = status_problem(address, &status);
+                match problem.reason {
+                    Reason::CertificateRevoked | Reason::AgentRemoved => Err(problem),
+                    Reason::VersionUnsupported => {
+                        pause.tell(&problem);
+                        Ok(After::RedialIn(jittered(REDIAL_INCOMPATIBLE) + REDIAL_LAST))
+                    }
+                    _ => {
+                        pause.tell(&problem);
+                        Ok(After::Redial)
+                    }
+                }
+            }
+        }
+    }
+
+    fn policy(&self) -> Result<Policy, Problem> {
+        match &self.rules {
+            Rules::Fixed(policy) => Ok(policy.clone()),
+            Rules::Files { policy, .. } => Policy::load(policy).map_err(|error| {
+                let detail = dial::chain_text(&error);
+                Problem::new(Reason::PolicyInvalid).with("path", policy.display()).with("detail", detail)
+            }),
+        }
+    }
+
+    fn hello(&self, process_nonce: &str) -> Result<pb::Hello, Problem> {
+        let connections = match &self.rules {
+            Rules::Fixed(_) => Connections::default(),
+            Rules::Files { connections, .. } => Connections::load(connections).map_err(|error| {
+                let detail = dial::chain_text(&error);
+                Problem::new(Reason::ConnectionsInvalid).with("path", connections.display()).with("detail", detail)
+            })?,
+        };
+        let executors = executor::all();
+        let healthy = executors.iter().filter(|executor| executor.health() == Health::Healthy);
+        Ok(pb::Hello {
+            boot_id: boot_id(),
+            process_nonce: process_nonce.to_owned(),
+            facts: Some(facts::collect(healthy.map(|executor| executor.kind().to_owned()).collect())),
+            connections: connections.to_pb(),
+            ..Default::default()
+        })
+    }
+
+    /// Asks for the next certificate when it is time, for as long as the link lives.
+    async fn keep_renewed(&self, channel: Channel, identity: &Mutex<Identity>) -> std::convert::Infallible {
+        let jitter = fastrand::f64();
+        loop {
+            let wait = lock(identity)
+                .validity()
+                .map_or(RENEWAL_CHECK_EVERY, |validity| validity.renew_after(UnixMicros::now(), jitter));
+            if wait > Duration::ZERO {
+                sleep(wait.min(RENEWAL_CHECK_EVERY)).await;
+                continue;
+            }
+            match self.renew(channel.clone(), identity).await {
+                Ok(()) => tracing::info!("the certificate was renewed"),
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate could not be renewed");
+                    sleep(RENEWAL_RETRY_AFTER + jittered(RENEWAL_RETRY_AFTER)).await;
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, channel: Channel, identity: &Mutex<Identity>) -> anyhow::Result<()> {
+        let key = FreshKey::generate()?;
+        let request = RenewCertificateRequest { csr_der: key.csr_der.clone().into() };
+        let answer = LinkServiceClient::new(channel).renew_certificate(request).await?.into_inner();
+        let next = lock(identity).renewed(key, answer)?;
+        if let Some(path) = &self.identity_path {
+            next.save(path)?;
+        }
+        *lock(identity) = next;
+        Ok(())
+    }
+}
+
+enum After {
+    Stop,
+    Redial,
+    RedialIn(Duration),
+}
+
+/// The wait between two dials: full jitter, whose upper bound doubles from 1 s to 60 s.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+    told: Option<Reason>,
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let bound = REDIAL_FIRST.saturating_mul(1 << self.failures.min(6)).min(REDIAL_LAST);
+        self.failures = self.failures.saturating_add(1);
+        jittered(bound)
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Logs a problem once, not with every try.
+    fn tell(&mut self, problem: &Problem) {
+        if self.told.replace(problem.reason) != Some(problem.reason) {
+            tracing::warn!(%problem, "no link to the cloud; the agent goes on trying");
+        }
+    }
+}
+
+fn jittered(bound: Duration) -> Duration {
+    bound.mul_f64(fastrand::f64())
+}
+
+fn lock(identity: &Mutex<Identity>) -> MutexGuard<'_, Identity> {
+    identity.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config_invalid(setting: &str, error: &(dyn std::error::Error + 'static)) -> Problem {
+    Problem::new(Reason::ConfigInvalid).with("setting", setting).with("detail", dial::chain_text(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_to_a_minute_and_starts_again_after_a_link() {
+        let mut pause = Pause::default();
+        for bound in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert!(pause.next() <= Duration::from_secs(bound));
+        }
+        let waits: Vec<Duration> = (0..64).map(|_| pause.next()).collect();
+        assert!(waits.iter().max() > waits.iter().min(), "jittered");
+        pause.reset();
+        assert!(pause.next() <= Duration::from_secs(1));
+    }
+}
