@@ -37,8 +37,13 @@ pub const PAYLOAD_MAX: usize = 3 * 1024 * 1024;
 /// Most events of one chunk. An encoder closes at 256 KiB, and no event has fewer than 4 bytes.
 pub const EVENTS_MAX: u32 = 1 << 16;
 
-/// zstd level of live output: see the measurement beside [`Encoder::new`].
-pub const LEVEL: i32 = 1;
+/// zstd level of live output.
+///
+/// # Source
+/// Measured with 256 KiB of log lines on one core (compress, ratio, decompress): level 3: 300 MB/s, 4.8, 1,490 MB/s ·
+/// 1: 410, 5.2, 1,510 · -1: 570, 3.2, 1,930 · **-3: 860, 3.2, 2,450** · -7: 960, 2.6, 1,790. One level below zero costs
+/// a third of the ratio and doubles the speed; random bytes pass at 5 GB/s at every level.
+pub const LEVEL: i32 = -3;
 
 /// Why a chunk cannot be read. Trying again does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
