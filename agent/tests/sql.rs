@@ -17,8 +17,11 @@ use opslink_agent::{
 use opslink_harness::database::Database;
 use tokio_util::sync::CancellationToken;
 
-#[derive(Default)]
-struct Collector(Mutex<Vec<EventBody>>);
+/// Keeps everything; and cancels when the first statement starts, if told to.
+struct Collector {
+    bodies: Mutex<Vec<EventBody>>,
+    cancel_at_start: Option<CancellationToken>,
+}
 
 #[async_trait]
 impl Sink for Collector {
@@ -27,7 +30,10 @@ impl Sink for Collector {
     }
 
     fn emit_blocking(&self, event: Event) {
-        self.0.lock().unwrap().push(event.body);
+        if let (EventBody::StatementStart(_), Some(cancel)) = (&event.body, &self.cancel_at_start) {
+            cancel.cancel();
+        }
+        self.bodies.lock().unwrap().push(event.body);
     }
 
     fn flush(&self) {}
@@ -70,14 +76,15 @@ fn spec(script: &str) -> SqlSpec {
     }
 }
 
-async fn run_until(url: &str, spec: SqlSpec, cancel: CancellationToken) -> Ran {
-    let sink = Arc::new(Collector::default());
+async fn run_with(url: &str, spec: SqlSpec, cancel_at_start: Option<CancellationToken>) -> Ran {
+    let cancel = cancel_at_start.clone().unwrap_or_default();
+    let sink = Arc::new(Collector { bodies: Mutex::default(), cancel_at_start });
     let ctx = Context {
         sink: sink.clone(),
         cancel,
         grace: Duration::from_secs(5),
         scratch: std::env::temp_dir(),
-        connections: Arc::new(Connections::new(vec![Connection::new("main", url).unwrap()])),
+        connections: Arc::new(Connections::new(vec![Connection::new("main", url).unwrap()]).unwrap()),
         settled: Settled::default(),
     };
     let action = Action::Sql(spec);
@@ -88,7 +95,7 @@ async fn run_until(url: &str, spec: SqlSpec, cancel: CancellationToken) -> Ran {
     };
     let mut ran =
         Ran { result, headers: vec![], rows: vec![], ends: vec![], notes: vec![], stdout: String::new() };
-    for body in sink.0.lock().unwrap().drain(..) {
+    for body in sink.bodies.lock().unwrap().drain(..) {
         match body {
             EventBody::TableHeader(header) => ran.headers.push(header),
             EventBody::TableRows(rows) => {
@@ -109,7 +116,7 @@ async fn run_until(url: &str, spec: SqlSpec, cancel: CancellationToken) -> Ran {
 }
 
 async fn run(url: &str, spec: SqlSpec) -> Ran {
-    run_until(url, spec, CancellationToken::new()).await
+    run_with(url, spec, None).await
 }
 
 fn cells(row: &[Option<String>]) -> Vec<&str> {
@@ -173,14 +180,8 @@ async fn common_behaviour(url: &str) {
 
 /// A statement that would run for a minute ends when it is canceled, or when its own time is over.
 async fn ends_on_request(url: &str, slow: &str) {
-    let cancel = CancellationToken::new();
     let started = Instant::now();
-    let token = cancel.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        token.cancel();
-    });
-    let canceled = run_until(url, spec(&format!("{slow}; SELECT 1")), cancel).await;
+    let canceled = run_with(url, spec(&format!("{slow}; SELECT 1")), Some(CancellationToken::new())).await;
     assert!(started.elapsed() < Duration::from_secs(10), "canceled after {:?}", started.elapsed());
     assert_eq!(canceled.result.as_ref().unwrap().reason, "CANCELED");
     assert_eq!(canceled.ends.len(), 1);

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: installs what each group needs, runs the groups, and says at the end what was not run and why.
+
+mod group;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use clap::Args;
+use opslink_harness::process;
+
+use crate::{lint::cargo, paths, ui};
+use group::{GROUPS, Group};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Groups to run (all when none is named): lint unit store sim e2e browser.
+    groups: Vec<String>,
+    /// List the groups and what they need.
+    #[arg(long)]
+    list: bool,
+}
+
+/// How a group ended.
+enum End {
+    Passed,
+    Failed(String),
+    /// A real part cannot be had on this machine.
+    NotRun(String),
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        for group in GROUPS {
+            println!("{:<8} {}  (needs: {:?})", group.name, group.about, group.needs);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let unknown = options.groups.iter().find(|name| GROUPS.iter().all(|group| group.name != name.as_str()));
+    if let Some(name) = unknown {
+        anyhow::bail!("there is no test group `{name}`; `cargo xtask test --list` shows them");
+    }
+    let chosen: Vec<&Group> =
+        GROUPS.iter().filter(|group| options.groups.is_empty() || options.groups.iter().any(|name| name == group.name)).collect();
+
+    let mut ends = Vec::new();
+    for (index, group) in chosen.iter().enumerate() {
+        println!("\n=== [{}/{}] {}: {}", index + 1, chosen.len(), group.name, group.about);
+        let started = Instant::now();
+        let end = one(group);
+        ends.push((group.name, end, started.elapsed()));
+    }
+    Ok(summary(&ends))
+}
+
+fn one(group: &Group) -> End {
+    for tool in group.needs {
+        if let Err(error) = tool.ensure() {
+            return End::NotRun(format!("{error:#}"));
+        }
+    }
+    match (group.run)() {
+        Ok(()) => End::Passed,
+        Err(error) => End::Failed(format!("{error:#}")),
+    }
+}
+
+fn summary(ends: &[(&str, End, std::time::Duration)]) -> ExitCode {
+    // On a developer's machine a missing part is named and forgiven; in CI it is a failure.
+    let strict = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    let mut failed = 0;
+    println!("\n=== summary");
+    for (name, end, took) in ends {
+        let secs = took.as_secs();
+        match end {
+            End::Passed => println!("  passed   {name:<8} {secs:>5} s"),
+            End::Failed(why) => {
+                failed += 1;
+                println!("  FAILED   {name:<8} {secs:>5} s  {why}");
+            }
+            End::NotRun(why) => {
+                failed += usize::from(strict);
+                println!("  not run  {name:<8}          because {why}");
+            }
+        }
+    }
+    println!("\n{} passed, {failed} failed", ends.iter().filter(|(_, end, _)| matches!(end, End::Passed)).count());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Builds the binaries that the end-to-end tests start.
+fn build_binaries() -> Result<()> {
+    process::run(cargo().args(["build", "--workspace", "--exclude", "opslink-ui", "--bins"]))
+}
+
+/// Builds the console as a release does.
+fn build_console() -> Result<()> {
+    ui::build(&ui::Options::default())
+}
+
+/// Runs cargo's tests with the place of the binaries in the environment.
+fn cargo_test(args: &[&str]) -> Result<()> {
+    process::run(cargo().arg("test").args(args).env("OPSLINK_BIN_DIR", paths::bins("dev")))
+}
