@@ -210,6 +210,18 @@ reasons! {
     CwdNotFound = ("CWD_NOT_FOUND", NotFound, REMOTE, Never, ["cwd"]),
     /// The agent cannot become this user.
     RunAsDenied = ("RUN_AS_DENIED", PermissionDenied, REMOTE, Never, ["user"]),
+    /// Canceled, and some processes could not be ended.
+    ProcessesLeft = ("PROCESSES_LEFT", PermissionDenied, REMOTE, Never, ["detail"]),
+    /// A note: the command ended and left processes running.
+    ProcessesLeftRunning = ("PROCESSES_LEFT_RUNNING", Unknown, REMOTE, Never, []),
+    /// A note: killed processes are still held by the kernel.
+    ProcessesStuck = ("PROCESSES_STUCK", Unknown, REMOTE, Later, []),
+    /// A note: a script's Windows line ends were converted.
+    ScriptCrlfConverted = ("SCRIPT_CRLF_CONVERTED", Unknown, REMOTE, Never, []),
+    /// A note: a script has mixed line ends and was left as it is.
+    ScriptCrlfMixed = ("SCRIPT_CRLF_MIXED", Unknown, REMOTE, Never, []),
+    /// A note: a script's byte order mark was removed.
+    ScriptBomRemoved = ("SCRIPT_BOM_REMOVED", Unknown, REMOTE, Never, []),
     /// The attempt ran into its deadline.
     TimedOut = ("TIMED_OUT", DeadlineExceeded, TIMEOUT, Never, ["limit"]),
     /// Somebody asked for the end.
@@ -218,6 +230,12 @@ reasons! {
     QueueExpired = ("QUEUE_EXPIRED", DeadlineExceeded, REMOTE, Never, ["agent", "ttl"]),
     /// The rollout stopped before this execution because too many failed.
     RolloutStopped = ("ROLLOUT_STOPPED", Aborted, REMOTE, Never, ["failures"]),
+    /// The attempt ran on this agent before, and its record was handed over; it is never started again.
+    AttemptReplayed = ("ATTEMPT_REPLAYED", AlreadyExists, REMOTE, Never, []),
+    /// The agent stopped after it had taken the attempt and before it started it.
+    NotStarted = ("NOT_STARTED", Aborted, REMOTE, Later, []),
+    /// The agent could not start the process that does the work.
+    RunnerUnstartable = ("RUNNER_UNSTARTABLE", Internal, REMOTE, Later, ["detail"]),
     /// The runner process ended without saying how the work ended.
     RunnerLost = ("RUNNER_LOST", Unknown, REMOTE, Never, []),
     /// The machine was restarted while the attempt ran.
