@@ -18,13 +18,13 @@ use crate::{
     connections::{Connection, Connections},
     runner::{
         drive_with_thread,
-        tests::{MemorySpool, envelope},
+        testing::{MemorySpool, envelope, wait_for},
     },
 };
 
 /// The actions that an executor is tried with.
 struct Sample {
-    /// Runs until it is ended.
+    /// Says something, then runs until it is ended.
     endless: Action,
     /// Is refused by `validate`.
     bad: Action,
@@ -75,13 +75,16 @@ fn sample(kind: &str) -> Sample {
     let raw = awkward_bytes();
     match kind {
         "shell" => Sample {
-            endless: shell(&["sleep", "1000"], Bytes::new()),
+            endless: shell(&["sh", "-c", "echo up; sleep 1000"], Bytes::new()),
             bad: shell(&["a\0b"], Bytes::new()),
             failing: shell(&["false"], Bytes::new()),
             raw: Some((shell(&["cat"], raw.clone().into()), raw)),
         },
         "fake" => Sample {
-            endless: fake(vec![FakeStep::Sleep(Duration::from_secs(1000))]),
+            endless: fake(vec![
+                FakeStep::Stdout("up\n".into()),
+                FakeStep::Sleep(Duration::from_secs(1000)),
+            ]),
             bad: fake(vec![FakeStep::Exit(0), FakeStep::Exit(1)]),
             failing: fake(vec![FakeStep::Exit(7)]),
             raw: Some((fake(vec![FakeStep::Stdout(raw.clone().into())]), raw)),
@@ -96,28 +99,49 @@ fn sample(kind: &str) -> Sample {
     }
 }
 
-async fn run(
-    executor: &str,
+async fn run(kind: &str, action: Action, timeout: Duration) -> (Outcome, Arc<MemorySpool>) {
+    let spool = Arc::new(MemorySpool::default());
+    (
+        run_into(&spool, kind, action, timeout, CancellationToken::new()).await,
+        spool,
+    )
+}
+
+async fn run_into(
+    spool: &Arc<MemorySpool>,
+    kind: &str,
     action: Action,
     timeout: Duration,
     cancel: CancellationToken,
-) -> (Outcome, Arc<MemorySpool>) {
-    let spool = Arc::new(MemorySpool::default());
+) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("empty.db");
     fs::write(&database, "").unwrap();
     let connection = Connection::new("main", format!("sqlite://{}", database.display())).unwrap();
-    let (connections, theirs) = (
-        Arc::new(Connections::new(vec![connection]).unwrap()),
-        Arc::clone(&spool),
-    );
-    let executors = all();
+    let connections = Arc::new(Connections::new(vec![connection]).unwrap());
+    let (executors, theirs) = (all(), Arc::clone(spool));
     let work = drive_with_thread(envelope(action, timeout), &executors, connections, theirs, cancel);
     let limit = Duration::from_secs(30);
-    let outcome = tokio::time::timeout(limit, work)
+    tokio::time::timeout(limit, work)
         .await
-        .unwrap_or_else(|_| panic!("{executor} does not end"));
-    (outcome, spool)
+        .unwrap_or_else(|_| panic!("{kind} does not end"))
+}
+
+/// Runs the endless sample, cancels it once it has said something, and returns how long the end took.
+async fn cancel_when_up(kind: &str) -> (Outcome, Duration) {
+    let spool = Arc::new(MemorySpool::default());
+    let cancel = CancellationToken::new();
+    let canceler = async {
+        wait_for("the first chunk", || !spool.chunks().is_empty()).await;
+        cancel.cancel();
+        Instant::now()
+    };
+    let work = async {
+        let outcome = run_into(&spool, kind, sample(kind).endless, LONG, cancel.clone()).await;
+        (outcome, Instant::now())
+    };
+    let ((outcome, ended), asked) = tokio::join!(work, canceler);
+    (outcome, ended - asked)
 }
 
 fn kinds() -> Vec<&'static str> {
@@ -149,7 +173,7 @@ fn kinds_are_unique_and_actions_of_others_are_refused() {
 #[tokio::test]
 async fn a_bad_spec_is_refused_with_a_reason_and_nothing_runs() {
     for kind in kinds() {
-        let (outcome, spool) = run(kind, sample(kind).bad, LONG, CancellationToken::new()).await;
+        let (outcome, spool) = run(kind, sample(kind).bad, LONG).await;
         assert_eq!(outcome.state, ExecutionState::Refused, "{kind}");
         assert!(
             !outcome.reason.is_empty() && outcome.reason.chars().all(|c| c.is_ascii_uppercase() || c == '_'),
@@ -163,7 +187,7 @@ async fn a_bad_spec_is_refused_with_a_reason_and_nothing_runs() {
 #[tokio::test]
 async fn a_failure_is_an_outcome_with_a_reason() {
     for kind in kinds() {
-        let (outcome, _) = run(kind, sample(kind).failing, LONG, CancellationToken::new()).await;
+        let (outcome, _) = run(kind, sample(kind).failing, LONG).await;
         assert_eq!(outcome.state, ExecutionState::Failed, "{kind}");
         assert!(!outcome.reason.is_empty() && !outcome.message.is_empty(), "{kind}");
     }
@@ -172,19 +196,9 @@ async fn a_failure_is_an_outcome_with_a_reason() {
 #[tokio::test]
 async fn a_cancel_ends_the_work_within_its_grace() {
     for kind in kinds() {
-        let cancel = CancellationToken::new();
-        let canceler = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            cancel.cancel();
-            Instant::now()
-        };
-        let ((outcome, _), asked) = tokio::join!(run(kind, sample(kind).endless, LONG, cancel.clone()), canceler);
+        let (outcome, took) = cancel_when_up(kind).await;
         assert_eq!(outcome.state, ExecutionState::Canceled, "{kind}");
-        assert!(
-            asked.elapsed() < Duration::from_secs(2),
-            "{kind} took {:?}",
-            asked.elapsed()
-        );
+        assert!(took < Duration::from_secs(2), "{kind} took {took:?}");
     }
 }
 
@@ -214,7 +228,7 @@ async fn bytes_pass_unchanged_and_in_order() {
         let Some((action, expected)) = sample(kind).raw else {
             continue;
         };
-        let (outcome, spool) = run(kind, action, LONG, CancellationToken::new()).await;
+        let (outcome, spool) = run(kind, action, LONG).await;
         assert_eq!(outcome.state, ExecutionState::Succeeded, "{kind}");
         assert!(spool.bytes(Stream::Stdout) == expected, "{kind} changed bytes");
         assert_eq!(
@@ -238,16 +252,7 @@ fn own_threads() -> Vec<String> {
 async fn nothing_is_left_behind() {
     // Other tests run at the same time: what counts is that nothing of these attempts stays, so it is waited for.
     for kind in kinds() {
-        let cancel = CancellationToken::new();
-        let canceler = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            cancel.cancel();
-        };
-        tokio::join!(run(kind, sample(kind).endless, LONG, cancel.clone()), canceler);
+        cancel_when_up(kind).await;
     }
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !own_threads().is_empty() {
-        assert!(Instant::now() < limit, "threads are left: {:?}", own_threads());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for("the threads of these attempts to end", || own_threads().is_empty()).await;
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use opslink::{
     event::{Event, EventBody, Stream},
+    reason::Reason,
     task::{Action, ExecutionState, FakeSpec, FakeStep},
     time::UnixMicros,
 };
@@ -39,7 +40,7 @@ impl Executor for Fake {
             .position(|step| matches!(step, FakeStep::Exit(_) | FakeStep::Fail(_)));
         match last {
             Some(at) if at + 1 < steps.len() => Err(Failure::new(
-                "INVALID_ARGUMENT",
+                Reason::InvalidArgument.code(),
                 format!("step {} ends the work, but is not the last", at + 1),
             )),
             Some(_) | None => Ok(()),
@@ -59,7 +60,7 @@ impl Executor for Fake {
                 FakeStep::Flood(bytes) => flood(ctx, *bytes).await,
                 FakeStep::Exit(0) => return Ok(Finish::succeeded(Some(0))),
                 FakeStep::Exit(code) => return Ok(exited(*code)),
-                FakeStep::Fail(message) => return Err(Failure::new("EXECUTOR_FAILED", message.clone())),
+                FakeStep::Fail(message) => return Err(Failure::new(Reason::ExecutorFailed.code(), message.clone())),
             }
             if ctx.cancel.is_cancelled() {
                 return Ok(exited(143));
@@ -72,7 +73,10 @@ impl Executor for Fake {
 fn spec(action: &Action) -> Result<&FakeSpec, Failure> {
     match action {
         Action::Fake(spec) => Ok(spec),
-        Action::Shell(_) | Action::Sql(_) => Err(Failure::new("INTERNAL", "the fake executor got another one's task")),
+        Action::Shell(_) | Action::Sql(_) => Err(Failure::new(
+            Reason::Internal.code(),
+            "the fake executor got another one's task",
+        )),
     }
 }
 
@@ -81,7 +85,7 @@ fn exited(code: i32) -> Finish {
         state: ExecutionState::Failed,
         exit_code: Some(code),
         signal: None,
-        reason: "EXIT_NONZERO".to_owned(),
+        reason: Reason::ExitNonzero.code().to_owned(),
         message: format!("ended with exit code {code}"),
     }
 }

@@ -6,15 +6,13 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use opslink::{
+    reason::Reason,
     event::Event,
     task::{Action, ExecutionState},
 };
@@ -30,7 +28,7 @@ mod sql;
 
 /// Reason of a [`Failure`] that says: canceled, and something of the work could still not be ended. The runner never
 /// reports such an attempt as canceled.
-pub const PROCESSES_LEFT: &str = "PROCESSES_LEFT";
+pub const PROCESSES_LEFT: &str = Reason::ProcessesLeft.code();
 
 /// Every executor of this agent: the one list.
 pub fn all() -> Vec<Box<dyn Executor>> {
@@ -105,17 +103,22 @@ impl Context {
 /// Set by an executor when its work has ended by itself and only output is left to deliver. A deadline or a cancel
 /// that comes later no longer changes the outcome: an earlier real end wins.
 #[derive(Debug, Clone, Default)]
-pub struct Settled(Arc<AtomicBool>);
+pub struct Settled(CancellationToken);
 
 impl Settled {
     /// Says that the work is over.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.cancel();
     }
 
     /// Whether the work is over.
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_cancelled()
+    }
+
+    /// Waits until the work is over.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{any::Any, time::Duration};
 
-use opslink::task::ExecutionState;
+use opslink::{reason::Reason, task::ExecutionState};
 
 use crate::executor::{Failure, Finish, PROCESSES_LEFT};
 
@@ -39,7 +39,7 @@ impl Verdict {
     pub(super) fn canceled_before_start() -> Self {
         Self::without_process(
             ExecutionState::Canceled,
-            "CANCELED",
+            Reason::Canceled.code(),
             "canceled before it started; nothing ran".to_owned(),
         )
     }
@@ -52,7 +52,7 @@ impl Verdict {
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
         let message = format!("the executor broke down: {text}. This is a fault of OpsLink; please report it");
-        Self::without_process(ExecutionState::Failed, "INTERNAL", message)
+        Self::without_process(ExecutionState::Failed, Reason::Internal.code(), message)
     }
 
     fn without_process(state: ExecutionState, reason: &str, message: String) -> Self {
@@ -72,7 +72,7 @@ pub(super) fn conclude(result: Result<Finish, Failure>, asked: Asked) -> Verdict
         Asked::Nothing => return as_returned(result),
         Asked::Cancel => (
             ExecutionState::Canceled,
-            "CANCELED",
+            Reason::Canceled.code(),
             "ended because somebody asked for it".to_owned(),
         ),
         Asked::Deadline(timeout) => {
@@ -80,11 +80,11 @@ pub(super) fn conclude(result: Result<Finish, Failure>, asked: Asked) -> Verdict
                 "ended because it ran longer than its timeout of {} s",
                 timeout.as_secs_f64()
             );
-            (ExecutionState::TimedOut, "TIMED_OUT", message)
+            (ExecutionState::TimedOut, Reason::TimedOut.code(), message)
         }
         Asked::SpoolBroken => {
             let message = "ended because its output could not be written to the agent's journal; see its disk";
-            (ExecutionState::Failed, "SPOOL_FULL", message.to_owned())
+            (ExecutionState::Failed, Reason::SpoolFull.code(), message.to_owned())
         }
     };
     match result {

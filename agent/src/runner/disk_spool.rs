@@ -11,6 +11,7 @@ use std::{
 use opslink::{
     event::{Level, Note},
     pb,
+    reason::Reason,
     task::Outcome,
 };
 use tokio::sync::Notify;
@@ -129,7 +130,7 @@ impl Spool for DiskSpool {
             );
             *lock(&self.note) = Some(Note {
                 level: Level::Warning,
-                reason: "DISK_FULL".to_owned(),
+                reason: Reason::DiskFull.code().to_owned(),
                 message,
             });
         }

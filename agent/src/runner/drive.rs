@@ -6,6 +6,7 @@ use futures::FutureExt;
 use opslink::{
     id::AttemptId,
     pb,
+    reason::Reason,
     task::{Outcome, TaskSpec},
     time::UnixMicros,
 };
@@ -66,7 +67,10 @@ pub async fn drive_with_thread(
     let sink = match ThreadSink::start(Sealer::new(job.attempt, Arc::clone(&job.spool)), job.broken.clone()) {
         Ok(sink) => Arc::new(sink),
         Err(error) => {
-            let failure = Failure::new("EXECUTOR_FAILED", format!("no thread can be started: {error}"));
+            let failure = Failure::new(
+                Reason::ExecutorFailed.code(),
+                format!("no thread can be started: {error}"),
+            );
             let sealer = Sealer::new(job.attempt, Arc::clone(&job.spool));
             return sealer.finish(Verdict::refused(failure));
         }
@@ -85,7 +89,7 @@ fn without_digests(verdict: Verdict) -> Outcome {
         state: opslink::task::ExecutionState::Failed,
         exit_code: verdict.exit_code,
         signal: verdict.signal,
-        reason: "INTERNAL".to_owned(),
+        reason: Reason::Internal.code().to_owned(),
         message: "the runner broke down while writing output".to_owned(),
         streams: Vec::new(),
         started_time_us: now,
@@ -156,6 +160,8 @@ impl Job {
         };
         let work = AssertUnwindSafe(executor.run(&spec.action, &context)).catch_unwind();
         let (result, asked) = self.watch(work, &spec, &context.settled).await;
+        // What is queued now is little, and need not wait for an agent that may be gone.
+        self.spool.lift_quota();
         // What is left in it is the executor's own and worth nothing now.
         std::fs::remove_dir_all(&context.scratch).ok();
         match result {
@@ -167,24 +173,39 @@ impl Job {
     /// Waits for the work, and ends it when it has to end.
     async fn watch<T>(&self, work: impl Future<Output = T>, spec: &TaskSpec, settled: &Settled) -> (T, Asked) {
         let mut work = pin!(work);
-        let mut deadline = pin!(tokio::time::sleep(spec.timeout));
         let asked = tokio::select! {
             biased;
             result = &mut work => return (result, Asked::Nothing),
-            () = self.cancel.cancelled() => Asked::Cancel,
-            () = self.broken.cancelled() => Asked::SpoolBroken,
-            () = &mut deadline => Asked::Deadline(spec.timeout),
+            // An end of its own that comes first is the outcome, though its output may still be on its way: there is
+            // little of it, and it need not wait for an agent that may be gone.
+            () = settled.wait() => {
+                self.spool.lift_quota();
+                tokio::select! {
+                    biased;
+                    result = &mut work => return (result, Asked::Nothing),
+                    _late = self.must_end(spec) => Asked::Nothing,
+                }
+            }
+            asked = self.must_end(spec) => asked,
         };
-        // An end of its own that came first is the outcome, though its output may still be on its way.
-        let asked = if settled.get() { Asked::Nothing } else { asked };
         self.spool.lift_quota();
         self.end_work.cancel();
         (work.await, asked)
     }
+
+    /// Waits for whatever ends the work from outside.
+    async fn must_end(&self, spec: &TaskSpec) -> Asked {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Asked::Cancel,
+            () = self.broken.cancelled() => Asked::SpoolBroken,
+            () = tokio::time::sleep(spec.timeout) => Asked::Deadline(spec.timeout),
+        }
+    }
 }
 
 fn prepare(spec: Option<pb::TaskSpec>, executors: &[Box<dyn Executor>]) -> Result<(TaskSpec, &dyn Executor), Failure> {
-    let spec = spec.ok_or_else(|| Failure::new("INVALID_ARGUMENT", "the task says nothing to do"))?;
+    let spec = spec.ok_or_else(|| Failure::new(Reason::InvalidArgument.code(), "the task says nothing to do"))?;
     let spec = TaskSpec::try_from(spec).map_err(|error| Failure::new(error.code.code(), error.to_string()))?;
     let kind = spec.action.kind();
     let executor = executors
@@ -192,7 +213,7 @@ fn prepare(spec: Option<pb::TaskSpec>, executors: &[Box<dyn Executor>]) -> Resul
         .find(|executor| executor.kind() == kind)
         .ok_or_else(|| {
             Failure::new(
-                "EXECUTOR_ABSENT",
+                Reason::ExecutorAbsent.code(),
                 format!("this agent has no executor `{kind}`; a newer agent may have"),
             )
         })?;

@@ -24,7 +24,9 @@ mod socket;
 mod thread_sink;
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use disk_spool::DEFAULT_QUOTA_BYTES;
 pub use drive::{drive, drive_with_thread};

@@ -13,103 +13,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use opslink::{
-    chunk::{self, OUTPUT_MAX, SEAL_AFTER, SEAL_RAW_BYTES},
+    chunk::{OUTPUT_MAX, SEAL_AFTER, SEAL_RAW_BYTES},
     event::{Event, EventBody, Stream},
-    id::{AgentId, AttemptId, TaskId},
+    id::AttemptId,
     pb,
-    task::{Action, ExecutionState, FakeSpec, Outcome, TaskSpec},
+    task::{Action, ExecutionState, FakeSpec, Outcome},
     time::UnixMicros,
 };
 use proptest::prelude::*;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Spool, drive, drive_with_thread};
+use super::{
+    Spool, drive, drive_with_thread,
+    testing::{MemorySpool, envelope},
+};
 use crate::{
     connections::Connections,
     executor::{Context, Executor, Failure, Finish, Health, Sink},
 };
-
-/// Keeps chunks in memory, with the moment each came.
-#[derive(Default)]
-pub(crate) struct MemorySpool {
-    chunks: Mutex<Vec<(Option<Instant>, pb::LogChunk)>>,
-}
-
-impl MemorySpool {
-    pub(crate) fn chunks(&self) -> Vec<pb::LogChunk> {
-        self.chunks
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, chunk)| chunk.clone())
-            .collect()
-    }
-
-    fn times(&self) -> Vec<Instant> {
-        self.chunks
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|(time, _)| *time)
-            .collect()
-    }
-
-    /// Decodes everything, checking that the chunks are contiguous.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        let mut events = Vec::new();
-        for chunk in self.chunks() {
-            assert_eq!(chunk.first_seq, events.len() as u64, "chunks are contiguous");
-            events.extend(chunk::decode(&chunk).unwrap());
-        }
-        events
-    }
-
-    pub(crate) fn bytes(&self, wanted: Stream) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for event in self.events() {
-            if let EventBody::Output { stream, data } = event.body
-                && stream == wanted
-            {
-                bytes.extend_from_slice(&data);
-            }
-        }
-        bytes
-    }
-
-    pub(crate) fn note_reasons(&self) -> Vec<String> {
-        let note = |event: Event| match event.body {
-            EventBody::Note(note) => Some(note.reason),
-            _ => None,
-        };
-        self.events().into_iter().filter_map(note).collect()
-    }
-}
-
-impl Spool for MemorySpool {
-    fn append(&self, chunk: pb::LogChunk) -> io::Result<()> {
-        let now = tokio::runtime::Handle::try_current().ok().map(|_| Instant::now());
-        self.chunks.lock().unwrap().push((now, chunk));
-        Ok(())
-    }
-}
-
-pub(crate) fn envelope(action: Action, timeout: Duration) -> pb::TaskEnvelope {
-    pb::TaskEnvelope {
-        attempt_id: AttemptId::new().to_string(),
-        task_id: TaskId::new().to_string(),
-        agent_id: AgentId::new().to_string(),
-        spec: Some(
-            TaskSpec {
-                action,
-                timeout,
-                grace: Duration::from_secs(1),
-            }
-            .into(),
-        ),
-        ..Default::default()
-    }
-}
 
 /// Does what a test's closure says, under the name of the fake executor.
 struct Scripted<F>(F);

@@ -4,6 +4,8 @@ use std::ffi::CString;
 
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 
+use opslink::reason::Reason;
+
 use crate::executor::Failure;
 
 /// An account of this machine, with all of its groups.
@@ -39,7 +41,7 @@ pub(super) fn find(run_as: &str) -> Result<Option<Account>, Failure> {
             "the agent runs as uid {own} and may not start processes as `{run_as}`; \
              run the agent as root, or leave out the user"
         );
-        return Err(Failure::new("RUN_AS_DENIED", message));
+        return Err(Failure::new(Reason::RunAsDenied.code(), message));
     }
     Ok(Some(account))
 }
@@ -61,13 +63,18 @@ fn by_name(name: &str) -> Result<Account, Failure> {
         .map_err(|error| unreadable(name, error))?
         .ok_or_else(|| {
             let message = format!("there is no user `{name}` on this machine; give one of its users, or a uid");
-            Failure::new("RUN_AS_DENIED", message)
+            Failure::new(Reason::RunAsDenied.code(), message)
         })?;
     with_groups(user)
 }
 
 fn with_groups(user: User) -> Result<Account, Failure> {
-    let unusable = || Failure::new("RUN_AS_DENIED", format!("the groups of `{}` cannot be read", user.name));
+    let unusable = || {
+        Failure::new(
+            Reason::RunAsDenied.code(),
+            format!("the groups of `{}` cannot be read", user.name),
+        )
+    };
     let name = CString::new(user.name.as_str()).map_err(|_| unusable())?;
     let groups = getgrouplist(&name, user.gid).map_err(|_| unusable())?;
     Ok(Account {
@@ -84,7 +91,7 @@ fn with_groups(user: User) -> Result<Account, Failure> {
 
 fn unreadable(who: &str, error: nix::Error) -> Failure {
     Failure::new(
-        "RUN_AS_DENIED",
+        Reason::RunAsDenied.code(),
         format!("the user database cannot be asked for `{who}`: {error}"),
     )
 }

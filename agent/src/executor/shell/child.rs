@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use nix::sys::signal::Signal;
-use opslink::task::ExecutionState;
+use opslink::{reason::Reason, task::ExecutionState};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::{
     io::AsyncWriteExt,
@@ -84,28 +84,28 @@ fn failure(plan: &Plan, error: &io::Error) -> Failure {
         .map_or_else(String::new, |account| format!(" as uid {}", account.uid));
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::new(
-            "PROGRAM_NOT_EXECUTABLE",
+            Reason::ProgramNotExecutable.code(),
             format!("`{program}` or the working folder may not be used{user}; check their permissions"),
         ),
         io::ErrorKind::NotFound => Failure::new(
-            "PROGRAM_NOT_FOUND",
+            Reason::ProgramNotFound.code(),
             format!("`{program}` cannot be started: it, or the loader or interpreter it names, is missing"),
         ),
         io::ErrorKind::ArgumentListTooLong => Failure::new(
-            "INVALID_ARGUMENT",
+            Reason::InvalidArgument.code(),
             format!(
                 "the arguments and environment for `{program}` are longer than this machine allows; use a script or stdin"
             ),
         ),
         // ENOEXEC has no kind of its own.
         _ if error.raw_os_error() == Some(nix::Error::ENOEXEC as i32) => Failure::new(
-            "PROGRAM_NOT_EXECUTABLE",
+            Reason::ProgramNotExecutable.code(),
             format!(
                 "`{program}` is neither a program for this machine nor a script with a `#!` line; run it as `sh {program}`"
             ),
         ),
         _ => Failure::new(
-            "EXECUTOR_FAILED",
+            Reason::ExecutorFailed.code(),
             format!("`{program}` cannot be started{user}: {error}"),
         ),
     }
@@ -148,7 +148,12 @@ async fn feed(pipe: Option<ChildStdin>, stdin: Bytes) {
 
 /// Waits for the main process; when canceled, ends the whole tree first.
 async fn until_end(child: &mut Child, tree: &ProcessTree, ctx: &Context) -> Result<ExitStatus, Failure> {
-    let broken = |error: io::Error| Failure::new("INTERNAL", format!("waiting for the process failed: {error}"));
+    let broken = |error: io::Error| {
+        Failure::new(
+            Reason::Internal.code(),
+            format!("waiting for the process failed: {error}"),
+        )
+    };
     loop {
         tokio::select! {
             biased;
@@ -166,10 +171,16 @@ fn finish(status: ExitStatus) -> Finish {
         return Finish::succeeded(Some(0));
     }
     let (reason, message) = match (status.code(), status.signal()) {
-        (Some(code), _) => ("EXIT_NONZERO", format!("ended with exit code {code}{}", hint(code))),
-        (None, Some(signal)) => ("KILLED_BY_SIGNAL", format!("ended by signal {}", signal_name(signal))),
+        (Some(code), _) => (
+            Reason::ExitNonzero.code(),
+            format!("ended with exit code {code}{}", hint(code)),
+        ),
+        (None, Some(signal)) => (
+            Reason::KilledBySignal.code(),
+            format!("ended by signal {}", signal_name(signal)),
+        ),
         (None, None) => (
-            "INTERNAL",
+            Reason::Internal.code(),
             format!("ended in a way that the kernel does not name: {status}"),
         ),
     };

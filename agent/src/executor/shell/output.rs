@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use nix::fcntl::{FcntlArg, fcntl};
 use opslink::{
     event::{Event, EventBody, Level, Note, Stream},
+    reason::Reason,
     time::UnixMicros,
 };
 use tokio::{
@@ -162,7 +163,7 @@ pub(super) async fn last_words(
     };
     let note = Note {
         level: Level::Warning,
-        reason: "PROCESSES_LEFT_RUNNING".to_owned(),
+        reason: Reason::ProcessesLeftRunning.code().to_owned(),
         message,
     };
     ctx.sink

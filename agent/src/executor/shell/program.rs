@@ -12,6 +12,7 @@ use std::{
 
 use opslink::{
     event::{Event, EventBody, Note},
+    reason::Reason,
     task::{ShellProgram, ShellSpec},
     time::UnixMicros,
 };
@@ -81,7 +82,7 @@ pub(super) fn plan(spec: &ShellSpec, ctx: &Context) -> Result<Plan, Failure> {
             script::check(text, "the script")?;
             let interpreter = script::interpreter(text, interpreter.as_deref())?;
             plan.program = find(&interpreter.program).map_err(|failure| Failure {
-                reason: "PROGRAM_NOT_FOUND",
+                reason: Reason::ProgramNotFound.code(),
                 message: format!("the script's interpreter is missing: {}", failure.message),
             })?;
             let (text, mended) = script::mend(text, &interpreter);
@@ -115,7 +116,7 @@ impl Plan {
     fn write_script(&mut self, text: &[u8], ctx: &Context) -> Result<PathBuf, Failure> {
         let fail = |error: io::Error| {
             Failure::new(
-                "EXECUTOR_FAILED",
+                Reason::ExecutorFailed.code(),
                 format!("the script cannot be written on the agent: {error}"),
             )
         };
@@ -172,7 +173,7 @@ fn environment(spec: &ShellSpec, account: Option<&Account>) -> BTreeMap<OsString
 fn folder(path: &str) -> Result<PathBuf, Failure> {
     let fail = |why: &str| {
         let message = format!("the working folder `{path}` {why}; make it on the agent, or give another");
-        Failure::new("CWD_NOT_FOUND", message)
+        Failure::new(Reason::CwdNotFound.code(), message)
     };
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(PathBuf::from(path)),
@@ -213,7 +214,7 @@ fn find_program(name: &str, cwd: Option<&Path>, path: &OsStr) -> Result<PathBuf,
 
 fn not_found(what: String) -> Failure {
     Failure::new(
-        "PROGRAM_NOT_FOUND",
+        Reason::ProgramNotFound.code(),
         format!("{what} on this machine; install it, or give its full path"),
     )
 }
@@ -223,7 +224,7 @@ fn not_executable(file: &Path, why: &str) -> Failure {
         "`{}` {why}; give a program, or its interpreter before it",
         file.display()
     );
-    Failure::new("PROGRAM_NOT_EXECUTABLE", message)
+    Failure::new(Reason::ProgramNotExecutable.code(), message)
 }
 
 enum Runnable {

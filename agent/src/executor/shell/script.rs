@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter};
-use opslink::event::Level;
+use opslink::{event::Level, reason::Reason};
 
 use crate::executor::Failure;
 
@@ -27,7 +27,7 @@ pub(super) fn check(text: &[u8], name: &str) -> Result<(), Failure> {
     let name = if name.is_empty() { "the script" } else { name };
     if text.is_empty() {
         return Err(Failure::new(
-            "SCRIPT_EMPTY",
+            Reason::ScriptEmpty.code(),
             format!("{name} is empty; there is nothing to run"),
         ));
     }
@@ -38,7 +38,7 @@ pub(super) fn check(text: &[u8], name: &str) -> Result<(), Failure> {
         } else {
             format!("{name} is not text (it holds NUL bytes; UTF-16?); save it as UTF-8")
         };
-        return Err(Failure::new("SCRIPT_BINARY", message));
+        return Err(Failure::new(Reason::ScriptBinary.code(), message));
     }
     Ok(())
 }
@@ -69,7 +69,12 @@ pub(super) fn interpreter(text: &[u8], asked: Option<&str>) -> Result<Interprete
     };
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = std::str::from_utf8(line)
-        .map_err(|_| Failure::new("INVALID_ARGUMENT", "the `#!` line of the script is not UTF-8"))?
+        .map_err(|_| {
+            Failure::new(
+                Reason::InvalidArgument.code(),
+                "the `#!` line of the script is not UTF-8",
+            )
+        })?
         .trim();
     // As Linux does it: everything after the first blank is one argument.
     let (program, argument) = match line.split_once([' ', '\t']) {
@@ -78,7 +83,7 @@ pub(super) fn interpreter(text: &[u8], asked: Option<&str>) -> Result<Interprete
     };
     if program.is_empty() {
         return Err(Failure::new(
-            "INVALID_ARGUMENT",
+            Reason::InvalidArgument.code(),
             "the `#!` line of the script names no interpreter",
         ));
     }
@@ -121,7 +126,7 @@ pub(super) fn mend<'a>(text: &'a [u8], interpreter: &Interpreter) -> (Cow<'a, [u
     if body.len() < text.len() {
         mended.push(Mended {
             level: Level::Info,
-            reason: "SCRIPT_BOM_REMOVED",
+            reason: Reason::ScriptBomRemoved.code(),
             message: "the script began with a byte order mark, which shells cannot read; it was removed. \
                       Save the file as UTF-8 without BOM"
                 .to_owned(),
@@ -134,7 +139,7 @@ pub(super) fn mend<'a>(text: &'a [u8], interpreter: &Interpreter) -> (Cow<'a, [u
     if lone || (crlf > 0 && crlf == lf) {
         mended.push(Mended {
             level: Level::Warning,
-            reason: "SCRIPT_CRLF_CONVERTED",
+            reason: Reason::ScriptCrlfConverted.code(),
             message: "the script has Windows line ends (CRLF), which a Unix shell takes as part of each command; \
                       they were converted. Save the file with LF line ends"
                 .to_owned(),
@@ -144,7 +149,7 @@ pub(super) fn mend<'a>(text: &'a [u8], interpreter: &Interpreter) -> (Cow<'a, [u
     if crlf > 0 {
         mended.push(Mended {
             level: Level::Warning,
-            reason: "SCRIPT_CRLF_MIXED",
+            reason: Reason::ScriptCrlfMixed.code(),
             message: format!(
                 "{crlf} of the script's {lf} lines end with CRLF, which a Unix shell takes as part of the command; \
                  the script was left as it is. If commands are 'not found', save it with LF line ends"

@@ -17,7 +17,7 @@ use crate::{
     executor,
     runner::{
         drive_with_thread,
-        tests::{MemorySpool, envelope},
+        testing::{MemorySpool, envelope, wait_for},
     },
 };
 
@@ -77,10 +77,20 @@ async fn run(spec: ShellSpec) -> Ran {
 
 async fn run_until(spec: ShellSpec, timeout: Duration, cancel: CancellationToken) -> Ran {
     let spool = Arc::new(MemorySpool::default());
-    let (connections, theirs) = (Arc::new(Connections::default()), Arc::clone(&spool));
-    let task = envelope(Action::Shell(spec), timeout);
-    let outcome = drive_with_thread(task, &executor::all(), connections, theirs, cancel).await;
+    let outcome = run_into(&spool, spec, timeout, cancel).await;
     Ran { outcome, spool }
+}
+
+async fn run_into(spool: &Arc<MemorySpool>, spec: ShellSpec, timeout: Duration, cancel: CancellationToken) -> Outcome {
+    let (executors, connections, theirs) = (executor::all(), Arc::new(Connections::default()), Arc::clone(spool));
+    drive_with_thread(
+        envelope(Action::Shell(spec), timeout),
+        &executors,
+        connections,
+        theirs,
+        cancel,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -229,13 +239,17 @@ async fn late_words_of_a_background_process_are_kept() {
 async fn a_cancel_ends_everything_that_runs() {
     let cancel = CancellationToken::new();
     let spec = sh("trap '' TERM; sleep 100 & (sleep 100; sleep 100) & echo $$ ; while :; do sleep 1; done");
-    let work = run_until(spec, LONG, cancel.clone());
+    let spool = Arc::new(MemorySpool::default());
     let canceler = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        wait_for("the first line", || !spool.chunks().is_empty()).await;
         cancel.cancel();
     };
     let start = Instant::now();
-    let (ran, ()) = tokio::join!(work, canceler);
+    let (outcome, ()) = tokio::join!(run_into(&spool, spec, LONG, cancel.clone()), canceler);
+    let ran = Ran {
+        outcome,
+        spool: Arc::clone(&spool),
+    };
     assert_eq!(ran.outcome.state, ExecutionState::Canceled);
     // Grace is one second; TERM is ignored, so KILL did it.
     assert_eq!(ran.outcome.signal, Some(9));

@@ -18,6 +18,7 @@ use nix::{
 };
 use opslink::{
     event::{Event, EventBody, Level, Note},
+    reason::Reason,
     time::UnixMicros,
 };
 use tokio::time::{Instant, sleep};
@@ -162,7 +163,7 @@ impl ProcessTree {
         );
         let note = Note {
             level: Level::Warning,
-            reason: "PROCESSES_STUCK".to_owned(),
+            reason: Reason::ProcessesStuck.code().to_owned(),
             message,
         };
         ctx.sink
