@@ -17,6 +17,9 @@ pub mod memory;
 pub mod record;
 pub mod sql;
 
+#[cfg(test)]
+mod conformance;
+
 use record::*;
 
 /// Why the store could not answer.
@@ -62,7 +65,10 @@ fn attempt_created_at(id: AttemptId, execution: &Execution) -> UnixMicros {
         let (seconds, nanos) = timestamp.to_unix();
         UnixMicros(i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000) + i64::from(nanos / 1_000))
     });
-    from_id.or(execution.started_at).or(execution.finished_at).unwrap_or_default()
+    from_id
+        .or(execution.started_at)
+        .or(execution.finished_at)
+        .unwrap_or_default()
 }
 
 /// Result of the store.
@@ -90,7 +96,8 @@ pub trait Store: Send + Sync + 'static {
     /// Number of users.
     async fn user_count(&self) -> Result<u64>;
     /// Sets the password, clears `must_change_password`, ends every session but `keep`.
-    async fn user_set_password(&self, id: UserId, password_hash: &str, keep: Option<&[u8]>, audit: Audit) -> Result<()>;
+    async fn user_set_password(&self, id: UserId, password_hash: &str, keep: Option<&[u8]>, audit: Audit)
+    -> Result<()>;
     /// Adds a session.
     async fn session_insert(&self, session: Session, audit: Audit) -> Result<()>;
     /// Finds a session by the hash of its secret, with its user; expired ones too.
@@ -116,7 +123,8 @@ pub trait Store: Send + Sync + 'static {
     /// Revokes a join token. [`Error::NotFound`] when there is none.
     async fn join_token_revoke(&self, id: TokenId, audit: Audit) -> Result<()>;
     /// Consumes the token by one atomic update and stores the agent; of 100 racing calls one wins.
-    async fn agent_join(&self, token: TokenId, secret_hash: &[u8], agent: NewAgent, audit: Audit) -> Result<JoinResult>;
+    async fn agent_join(&self, token: TokenId, secret_hash: &[u8], agent: NewAgent, audit: Audit)
+    -> Result<JoinResult>;
 
     // Agents.
     /// Finds an agent by id; removed ones too.
@@ -128,7 +136,13 @@ pub trait Store: Send + Sync + 'static {
     /// Marks as removed. [`Error::NotFound`] when there is no such living agent.
     async fn agent_remove(&self, id: AgentId, audit: Audit) -> Result<()>;
     /// A link came up: stores facts and connections, raises the session epoch and returns it.
-    async fn agent_attach(&self, id: AgentId, facts: bytes::Bytes, connections: Vec<(String, String, bool)>, time: UnixMicros) -> Result<u64>;
+    async fn agent_attach(
+        &self,
+        id: AgentId,
+        facts: bytes::Bytes,
+        connections: Vec<(String, String, bool)>,
+        time: UnixMicros,
+    ) -> Result<u64>;
     /// Stores signs of life, many at once.
     async fn agent_seen(&self, seen: Vec<AgentSeen>) -> Result<()>;
 
@@ -161,7 +175,11 @@ pub trait Store: Send + Sync + 'static {
     async fn execution_expired(&self, now: UnixMicros, limit: u32) -> Result<Vec<Execution>>;
     /// Makes these changes, each only if its `before` still holds; returns what is now there, in the same order,
     /// and whether it is this write's doing. Writes an attempt row when the attempt is new, else updates it.
-    async fn execution_apply(&self, writes: Vec<ExecutionWrite>, audit: Option<Audit>) -> Result<Vec<(bool, Execution)>>;
+    async fn execution_apply(
+        &self,
+        writes: Vec<ExecutionWrite>,
+        audit: Option<Audit>,
+    ) -> Result<Vec<(bool, Execution)>>;
     /// Attempts of a task, oldest first.
     async fn attempt_list(&self, task: TaskId) -> Result<Vec<Attempt>>;
     /// Finds an attempt.

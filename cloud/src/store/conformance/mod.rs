@@ -1,0 +1,294 @@
+//! One suite for every engine: what a [`Store`] promises, by the behaviour that a caller sees.
+//!
+//! A case is an async function of a fresh store; `suite!` runs each on memory, SQLite and PostgreSQL.
+//! What only one engine promises (locks, files, races of servers) is beside its engine, in `sqlite` and `postgres`.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use opslink::{
+    event::Stream,
+    id::{AgentId, AttemptId, TaskId, TokenId, UserId},
+    task::{ExecutionState, Outcome, StreamDigest},
+    time::UnixMicros,
+};
+
+use super::{Store, memory::MemoryStore, record::*, sql};
+
+mod fleet;
+mod output;
+mod people;
+mod postgres;
+mod sqlite;
+mod task;
+mod work;
+
+type Shared = Arc<dyn Store>;
+
+async fn on_memory<F: Future<Output = ()>>(case: impl FnOnce(Shared) -> F) {
+    case(Arc::new(MemoryStore::new())).await;
+}
+
+async fn on_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Shared) -> F) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite://{}", folder.path().display());
+    let store = sql::SqlStore::open(&url, sql::Options::default())
+        .await
+        .expect("a new data folder opens");
+    case(store).await;
+}
+
+async fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(Shared) -> F) {
+    let database = postgres::Database::create().await;
+    let store = sql::SqlStore::open(&database.url, sql::Options::default())
+        .await
+        .expect("a new database opens");
+    case(store).await;
+    database.remove().await;
+}
+
+macro_rules! suite {
+    ($($module:ident: $($case:ident)*;)*) => {
+        suite!(@engine memory_engine on_memory; $($module: $($case)*;)*);
+        suite!(@engine sqlite_engine on_sqlite; $($module: $($case)*;)*);
+        suite!(@engine postgres_engine on_postgres; $($module: $($case)*;)*);
+    };
+    (@engine $engine:ident $run:ident; $($module:ident: $($case:ident)*;)*) => {
+        mod $engine {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::super::$run(super::super::$module::$case).await;
+                })*
+            })*
+        }
+    };
+}
+
+suite! {
+    people:
+        a_setting_keeps_its_first_value
+        of_racing_settings_one_value_is_kept
+        a_user_name_is_unique
+        a_new_password_ends_every_session_but_the_kept_one
+        a_session_is_found_with_its_user_until_it_is_removed
+        a_token_name_is_unique_among_the_living
+        a_token_is_revoked_and_touched
+        a_failed_change_leaves_no_audit_row
+        audit_rows_come_newest_first_in_pages;
+    fleet:
+        a_join_consumes_the_token_and_stores_the_agent
+        a_token_that_cannot_be_used_says_why
+        a_taken_name_leaves_the_token_unconsumed
+        of_a_hundred_racing_joins_one_wins
+        of_racing_joins_for_one_name_one_wins
+        a_removed_agent_frees_its_name
+        every_link_raises_the_session_epoch
+        signs_of_life_never_go_back
+        labels_are_replaced_as_a_whole;
+    task:
+        a_task_comes_back_as_it_was_stored
+        a_repeated_request_is_replayed_and_a_different_one_refused
+        of_racing_requests_one_task_is_made
+        ten_thousand_executions_are_created_and_paged_in_name_order
+        a_prefix_finds_one_task_or_shows_that_it_is_ambiguous
+        tasks_are_listed_newest_first_and_filtered
+        a_cancel_marks_what_is_open_and_raises_its_revision
+        a_cancel_of_some_agents_leaves_the_others;
+    work:
+        a_change_is_made_only_while_its_before_holds
+        of_racing_changes_with_the_same_before_one_wins
+        many_changes_in_one_call_answer_in_order
+        two_changes_of_one_execution_in_one_call_build_on_each_other
+        an_unknown_execution_undoes_the_whole_call
+        a_wish_to_cancel_survives_a_change_that_did_not_know_it
+        a_retry_adds_an_attempt_and_keeps_the_old_one
+        changes_come_in_revision_order_from_any_point
+        a_watcher_never_misses_a_lower_revision
+        open_and_expired_executions_are_found;
+    output:
+        chunks_are_stored_only_when_they_continue_their_attempt
+        a_batch_may_hold_many_chunks_of_many_attempts
+        of_racing_chunks_for_one_place_one_is_stored
+        reading_starts_at_the_chunk_that_holds_the_event
+        reading_starts_where_the_line_begins
+        reading_stops_at_its_byte_limit_but_always_moves
+        an_index_has_no_payload;
+}
+
+// What the cases are made of. Times are fixed, so that a failure reads the same twice.
+
+const NOW: UnixMicros = UnixMicros(1_800_000_000_000_000);
+
+fn later(seconds: i64) -> UnixMicros {
+    UnixMicros(NOW.0 + seconds * 1_000_000)
+}
+
+fn audit(action: &'static str) -> Audit {
+    Audit {
+        time: NOW,
+        actor: "ann".to_owned(),
+        actor_role: Some(Role::Operator),
+        action,
+        resource: "thing/1".to_owned(),
+        detail: "détail".to_owned(),
+        peer: "127.0.0.1:4711".to_owned(),
+    }
+}
+
+async fn audited(store: &Shared, action: &str) -> usize {
+    let rows = store.audit_list(None, 1_000).await.expect("audit rows");
+    rows.iter().filter(|row| row.action == action).count()
+}
+
+fn user(name: &str) -> User {
+    User {
+        id: UserId::new(),
+        name: name.to_owned(),
+        password_hash: "$argon2id$…".to_owned(),
+        role: Role::Admin,
+        must_change_password: true,
+    }
+}
+
+fn join_token(agent_name: &str) -> JoinToken {
+    JoinToken {
+        id: TokenId::new(),
+        secret_hash: vec![7; 32],
+        labels: [("env".to_owned(), "prod".to_owned())].into(),
+        agent_name: agent_name.to_owned(),
+        created_by: "ann".to_owned(),
+        created_at: NOW,
+        expires_at: later(3_600),
+        used: None,
+        revoked: false,
+    }
+}
+
+fn new_agent(name: &str) -> NewAgent {
+    NewAgent {
+        id: AgentId::new(),
+        proposed_name: name.to_owned(),
+        enrolled_at: later(1),
+    }
+}
+
+fn new_task() -> Task {
+    Task {
+        id: TaskId::new(),
+        spec: Bytes::from_static(b"\0spec\xff"),
+        selector: Bytes::from_static(b"selector"),
+        max_parallel: 10,
+        max_failures: 2,
+        queue_ttl_secs: Some(3_600),
+        created_by: "ann".to_owned(),
+        created_at: NOW,
+        request_id: None,
+        request_hash: vec![1, 2, 3],
+        reason: "because".to_owned(),
+        cancel_requested: false,
+    }
+}
+
+fn queued(task: &Task, name: &str) -> Execution {
+    Execution {
+        task_id: task.id,
+        agent_id: AgentId::new(),
+        agent_name: name.to_owned(),
+        state: ExecutionState::Queued,
+        attempt_id: None,
+        attempt_number: 0,
+        queue_deadline: Some(later(60)),
+        cancel_requested: false,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        output_verified: false,
+        revision: 0,
+    }
+}
+
+/// Stores a task with one queued execution per name.
+async fn stored_task(store: &Shared, names: &[&str]) -> (Task, Vec<Execution>) {
+    let task = new_task();
+    let executions: Vec<_> = names.iter().map(|name| queued(&task, name)).collect();
+    let created = store
+        .task_create(task.clone(), executions, audit("task.create"))
+        .await
+        .expect("a task is stored");
+    assert_eq!(created, TaskCreated::New);
+    let executions = store
+        .execution_list(task.id, None, 10_000)
+        .await
+        .expect("its executions");
+    (task, executions)
+}
+
+/// The change that hands an execution to its agent.
+fn dispatch(execution: &Execution) -> ExecutionWrite {
+    let after = Execution {
+        state: ExecutionState::Dispatched,
+        attempt_id: Some(AttemptId::new()),
+        attempt_number: execution.attempt_number + 1,
+        ..execution.clone()
+    };
+    ExecutionWrite {
+        before: (execution.state, execution.attempt_id),
+        after,
+    }
+}
+
+/// The change that ends an execution.
+fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
+    let outcome = Outcome {
+        state,
+        exit_code: Some(3),
+        signal: None,
+        reason: "EXIT_CODE".to_owned(),
+        message: "the command ended with 3".to_owned(),
+        streams: vec![StreamDigest {
+            stream: Stream::Stderr,
+            bytes: 5,
+            blake3: Bytes::from(vec![9; 32]),
+        }],
+        started_time_us: NOW.0,
+        finished_time_us: later(2).0,
+    };
+    let after = Execution {
+        state,
+        started_at: Some(NOW),
+        finished_at: Some(later(2)),
+        outcome: Some(outcome),
+        output_verified: true,
+        ..execution.clone()
+    };
+    ExecutionWrite {
+        before: (execution.state, execution.attempt_id),
+        after,
+    }
+}
+
+/// Makes one change that must succeed and returns what is now there.
+async fn applied(store: &Shared, write: ExecutionWrite) -> Execution {
+    let mut answers = store.execution_apply(vec![write], None).await.expect("a change");
+    let (applied, now) = answers.pop().expect("one answer");
+    assert!(applied, "{now:?}");
+    now
+}
+
+/// A chunk of ten events and ten lines (unless changed) whose payload is `size` bytes.
+fn chunk(attempt_id: AttemptId, first_seq: u64, size: usize) -> Chunk {
+    Chunk {
+        attempt_id,
+        first_seq,
+        event_count: 10,
+        first_line: first_seq,
+        line_count: 10,
+        raw_size: 1_000,
+        first_time: NOW,
+        last_time: later(1),
+        codec: 1,
+        payload: Bytes::from(vec![u8::try_from(first_seq % 251).unwrap_or(0); size]),
+        outcome: None,
+    }
+}

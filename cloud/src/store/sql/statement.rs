@@ -1,0 +1,111 @@
+//! Statements with many rows, for the hot paths: text once, values bound, no query builder.
+
+use sea_orm::{DbBackend, Statement, Value, Values};
+
+/// Most rows in one statement. 512 rows of 16 values stay far below both limits (SQLite 32,766, PostgreSQL 65,535).
+const MOST_ROWS: usize = 512;
+
+/// A statement in the making.
+#[derive(Debug)]
+pub(super) struct Sql {
+    backend: DbBackend,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    /// Begins a statement.
+    pub(super) fn new(backend: DbBackend, text: &str) -> Self {
+        Self {
+            backend,
+            text: text.to_owned(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds text.
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds a value.
+    pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.place(value.into());
+        self
+    }
+
+    /// Adds `(a, b), (c, d)`.
+    pub(super) fn rows<const N: usize>(mut self, rows: impl IntoIterator<Item = [Value; N]>) -> Self {
+        for (number, row) in rows.into_iter().enumerate() {
+            self.text.push_str(if number == 0 { "(" } else { ", (" });
+            for (column, value) in row.into_iter().enumerate() {
+                if column > 0 {
+                    self.text.push_str(", ");
+                }
+                self.place(value);
+            }
+            self.text.push(')');
+        }
+        self
+    }
+
+    fn place(&mut self, value: Value) {
+        self.values.push(value);
+        match self.backend {
+            DbBackend::Postgres => {
+                self.text.push('$');
+                self.text.push_str(&self.values.len().to_string());
+            }
+            // Never numbered on SQLite: it looks names of parameters up one by one, which is quadratic.
+            _ => self.text.push('?'),
+        }
+    }
+
+    /// Ends the statement.
+    pub(super) fn end(self) -> Statement {
+        Statement {
+            sql: self.text,
+            values: Some(Values(self.values)),
+            db_backend: self.backend,
+        }
+    }
+}
+
+/// Cuts a list into parts of which there are few sizes (the largest, then powers of two), so that the statement of
+/// each size is prepared once and found in the cache from then on.
+pub(super) fn parts<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = match list.len() {
+            0 => return None,
+            length if length >= MOST_ROWS => MOST_ROWS,
+            length => 1 << length.ilog2(),
+        };
+        let (part, rest) = list.split_at_checked(size)?;
+        list = rest;
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_everything_once_in_few_sizes() {
+        let list: Vec<u32> = (0..1_303).collect();
+        let sizes: Vec<_> = parts(&list).map(<[u32]>::len).collect();
+        assert_eq!(sizes, [512, 512, 256, 16, 4, 2, 1]);
+        assert_eq!(parts(&list).flatten().copied().collect::<Vec<_>>(), list);
+        assert_eq!(parts::<u32>(&[]).count(), 0);
+    }
+
+    #[test]
+    fn placeholders_are_numbered_on_postgres_only() {
+        let make = |backend| {
+            Sql::new(backend, "VALUES ").rows([[Value::from(1), Value::from(2)], [Value::from(3), Value::from(4)]])
+        };
+        assert_eq!(make(DbBackend::Postgres).end().sql, "VALUES ($1, $2), ($3, $4)");
+        assert_eq!(make(DbBackend::Sqlite).end().sql, "VALUES (?, ?), (?, ?)");
+    }
+}
