@@ -1,6 +1,13 @@
 //! Points in time, as they are stored and sent.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::Cell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+thread_local! {
+    static FIXED: Cell<Option<UnixMicros>> = const { Cell::new(None) };
+}
 
 /// Microseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -9,8 +16,16 @@ pub struct UnixMicros(pub i64);
 impl UnixMicros {
     /// Reads the system clock. Not for pure modules: they get their time as an argument.
     pub fn now() -> Self {
+        if let Some(time) = FIXED.get() {
+            return time;
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Fixes the clock of this thread, or lets it go again: simulations, which are one thread, move time themselves.
+    pub fn fix_clock(time: Option<Self>) {
+        FIXED.set(time);
     }
 
     /// Returns the point `duration` later, at most the end of time.
@@ -25,5 +40,19 @@ impl UnixMicros {
     /// Returns how long after `earlier` this is; zero when it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_clock_stands_still_on_its_own_thread_only() {
+        UnixMicros::fix_clock(Some(UnixMicros(5)));
+        assert_eq!(UnixMicros::now(), UnixMicros(5));
+        assert!(std::thread::spawn(UnixMicros::now).join().unwrap() > UnixMicros(5));
+        UnixMicros::fix_clock(None);
+        assert!(UnixMicros::now() > UnixMicros(5));
     }
 }
