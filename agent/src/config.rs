@@ -34,7 +34,10 @@ impl StateDir {
     pub fn prepare(&self) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))?;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.attempts())
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.attempts())
     }
 
     /// The folder itself.

@@ -287,12 +287,14 @@ impl Connections {
             let names: Vec<&str> = self.list.iter().map(|connection| connection.name.as_str()).collect();
             let known = names.join(", ");
             let (reason, message) = match name {
-                _ if names.is_empty() => {
-                    ("CONNECTION_MISSING", format!("this agent has no connection; add one to its {FILE_NAME}"))
-                }
-                Some(name) => {
-                    ("CONNECTION_UNKNOWN", format!("this agent has no connection named `{name}`; it has: {known}"))
-                }
+                _ if names.is_empty() => (
+                    "CONNECTION_MISSING",
+                    format!("this agent has no connection; add one to its {FILE_NAME}"),
+                ),
+                Some(name) => (
+                    "CONNECTION_UNKNOWN",
+                    format!("this agent has no connection named `{name}`; it has: {known}"),
+                ),
                 None => {
                     let message = format!("this agent has several connections and no default; name one of: {known}");
                     ("CONNECTION_AMBIGUOUS", message)

@@ -44,19 +44,34 @@ impl Tcp {
     /// Reads the proxy settings of the environment.
     pub fn from_env() -> Self {
         let var = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_lowercase())).ok();
-        let proxy = var("HTTPS_PROXY").filter(|text| !text.is_empty()).and_then(|text| text.parse().ok());
+        let proxy = var("HTTPS_PROXY")
+            .filter(|text| !text.is_empty())
+            .and_then(|text| text.parse().ok());
         let no_proxy = var("NO_PROXY").unwrap_or_default();
-        let no_proxy = no_proxy.split(',').map(|entry| entry.trim().trim_start_matches('.').to_owned());
-        Self { proxy, no_proxy: no_proxy.filter(|entry| !entry.is_empty()).collect() }
+        let no_proxy = no_proxy
+            .split(',')
+            .map(|entry| entry.trim().trim_start_matches('.').to_owned());
+        Self {
+            proxy,
+            no_proxy: no_proxy.filter(|entry| !entry.is_empty()).collect(),
+        }
     }
 
     fn proxy_for(&self, host: &str) -> Option<(&str, u16)> {
         let proxy = self.proxy.as_ref()?;
         let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let excepted = self.no_proxy.iter().any(|entry| {
-            entry == "*" || host == entry || host.strip_suffix(entry.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            entry == "*"
+                || host == entry
+                || host
+                    .strip_suffix(entry.as_str())
+                    .is_some_and(|rest| rest.ends_with('.'))
         });
-        if loopback || excepted { None } else { Some((proxy.host()?, proxy.port_u16().unwrap_or(3128))) }
+        if loopback || excepted {
+            None
+        } else {
+            Some((proxy.host()?, proxy.port_u16().unwrap_or(3128)))
+        }
     }
 }
 
@@ -75,7 +90,11 @@ impl Connect for Tcp {
 
 /// Asks an HTTP proxy for a tunnel.
 async fn tunnel(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
     let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::new();
@@ -86,7 +105,8 @@ async fn tunnel(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()>
         }
         head.push(stream.read_u8().await?);
     }
-    let status_line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+    let status_line =
+        String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
     match status_line.split_whitespace().nth(1) {
         Some("200") => Ok(()),
         _ => Err(io::Error::other(format!("the proxy refused the tunnel: {status_line}"))),
@@ -175,7 +195,9 @@ impl Address {
 pub fn mutual_tls(identity: &Identity) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     for root in &identity.roots {
-        roots.add(CertificateDer::from(root.as_slice())).map_err(Error::Identity)?;
+        roots
+            .add(CertificateDer::from(root.as_slice()))
+            .map_err(Error::Identity)?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
@@ -230,13 +252,21 @@ pub async fn dial(connect: &dyn Connect, address: &Address, tls: Arc<ClientConfi
         let stream = connect
             .connect(&address.host, address.port)
             .await
-            .map_err(|source| Error::Unreachable { address: url.clone(), source })?;
+            .map_err(|source| Error::Unreachable {
+                address: url.clone(),
+                source,
+            })?;
         tokio_rustls::TlsConnector::from(tls)
             .connect(server_name, stream)
             .await
-            .map_err(|source| Error::Tls { address: url.clone(), source })
+            .map_err(|source| Error::Tls {
+                address: url.clone(),
+                source,
+            })
     };
-    let stream = timeout(DIAL_WITHIN, opening).await.map_err(|_| Error::Silent(url.clone()))??;
+    let stream = timeout(DIAL_WITHIN, opening)
+        .await
+        .map_err(|_| Error::Silent(url.clone()))??;
 
     let endpoint = Endpoint::from_shared(url.clone())
         .map_err(|_| Error::Url(url.clone()))?
@@ -252,7 +282,10 @@ pub async fn dial(connect: &dyn Connect, address: &Address, tls: Arc<ClientConfi
         let stream = once.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         async move { stream }
     });
-    endpoint.connect_with_connector(connector).await.map_err(|source| Error::Http2 { address: url, source })
+    endpoint
+        .connect_with_connector(connector)
+        .await
+        .map_err(|source| Error::Http2 { address: url, source })
 }
 
 /// Looks through an error and its causes for what rustls said.
@@ -280,12 +313,12 @@ pub fn is_revoked(error: &(dyn StdError + 'static)) -> bool {
     // h2 keeps an IO error's text only.
     chain_text(error).contains("received fatal alert: CertificateRevoked")
         || matches!(
-        tls_cause(error),
-        Some(
-            rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)
-                | rustls::Error::InvalidCertificate(CertificateError::Revoked)
+            tls_cause(error),
+            Some(
+                rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)
+                    | rustls::Error::InvalidCertificate(CertificateError::Revoked)
+            )
         )
-    )
 }
 
 /// The causes of an error in one line, without repeats.
@@ -310,8 +343,14 @@ mod tests {
     #[test]
     fn addresses() {
         let parsed = |url| Address::parse(url).map(|address| (address.host.clone(), address.port, address.url()));
-        assert_eq!(parsed("https://c").unwrap(), ("c".into(), 7443, "https://c:7443".into()));
-        assert_eq!(parsed("https://[::1]:9/").unwrap(), ("::1".into(), 9, "https://[::1]:9".into()));
+        assert_eq!(
+            parsed("https://c").unwrap(),
+            ("c".into(), 7443, "https://c:7443".into())
+        );
+        assert_eq!(
+            parsed("https://[::1]:9/").unwrap(),
+            ("::1".into(), 9, "https://[::1]:9".into())
+        );
         for bad in ["http://c", "c:7443", "https://", "https://c/path", ""] {
             assert!(parsed(bad).is_err(), "{bad}");
         }

@@ -56,8 +56,13 @@ impl FreshKey {
     /// When the system has no randomness.
     pub fn generate() -> Result<Self, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::Key)?;
-        let csr = CertificateParams::default().serialize_request(&key).map_err(Error::Key)?;
-        Ok(Self { key_der: key.serialize_der(), csr_der: csr.der().to_vec() })
+        let csr = CertificateParams::default()
+            .serialize_request(&key)
+            .map_err(Error::Key)?;
+        Ok(Self {
+            key_der: key.serialize_der(),
+            csr_der: csr.der().to_vec(),
+        })
     }
 }
 
@@ -81,7 +86,10 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("agent_id", &self.agent_id).field("cloud_url", &self.cloud_url).finish()
+        f.debug_struct("Identity")
+            .field("agent_id", &self.agent_id)
+            .field("cloud_url", &self.cloud_url)
+            .finish()
     }
 }
 
@@ -106,10 +114,17 @@ impl Identity {
     /// # Errors
     /// [`Error::Damaged`] when the answer lacks something.
     pub fn from_join(cloud_url: String, key: FreshKey, answer: opslink::pb::JoinResponse) -> Result<Self, Error> {
-        let task_keys = answer.task_signing_keys.iter().map(|key| task_key(key)).collect::<Result<_, _>>()?;
+        let task_keys = answer
+            .task_signing_keys
+            .iter()
+            .map(|key| task_key(key))
+            .collect::<Result<_, _>>()?;
         let identity = Self {
             cloud_url,
-            agent_id: answer.agent_id.parse().map_err(|error| Error::Damaged(format!("{error}")))?,
+            agent_id: answer
+                .agent_id
+                .parse()
+                .map_err(|error| Error::Damaged(format!("{error}")))?,
             agent_name: answer.agent_name,
             certificate_chain: answer.certificate_chain_der.iter().map(|der| der.to_vec()).collect(),
             roots: answer.ca_der.iter().map(|der| der.to_vec()).collect(),
@@ -145,7 +160,10 @@ impl Identity {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-            _ => Error::Disk { path: path.to_owned(), source },
+            _ => Error::Disk {
+                path: path.to_owned(),
+                source,
+            },
         })?;
         let damaged = |error: serde_json::Error| {
             // The parser's own text could quote the key.
@@ -153,14 +171,20 @@ impl Identity {
         };
         let stored: Stored = serde_json::from_slice(&bytes).map_err(damaged)?;
         if stored.format != FORMAT {
-            return Err(Error::Damaged(format!("written in format {}, this agent knows {FORMAT}", stored.format)));
+            return Err(Error::Damaged(format!(
+                "written in format {}, this agent knows {FORMAT}",
+                stored.format
+            )));
         }
         let decode = |text: &String| BASE64.decode(text).map_err(|_| Error::Damaged("not base64".into()));
         let decode_all = |texts: &[String]| texts.iter().map(decode).collect::<Result<Vec<_>, _>>();
         let task_keys = decode_all(&stored.task_keys)?;
         Ok(Self {
             cloud_url: stored.cloud_url,
-            agent_id: stored.agent_id.parse().map_err(|error| Error::Damaged(format!("{error}")))?,
+            agent_id: stored
+                .agent_id
+                .parse()
+                .map_err(|error| Error::Damaged(format!("{error}")))?,
             agent_name: stored.agent_name,
             certificate_chain: decode_all(&stored.certificate_chain)?,
             roots: decode_all(&stored.roots)?,
@@ -185,14 +209,20 @@ impl Identity {
             task_keys: self.task_keys.iter().map(|key| BASE64.encode(key)).collect(),
             private_key: BASE64.encode(&self.key_der),
         };
-        let disk = |source| Error::Disk { path: path.to_owned(), source };
+        let disk = |source| Error::Disk {
+            path: path.to_owned(),
+            source,
+        };
         let text = serde_json::to_vec_pretty(&stored).map_err(|error| disk(error.into()))?;
         write_atomically(path, &text).map_err(disk)
     }
 
     /// The certificate chain as rustls wants it.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.certificate_chain.iter().map(|der| CertificateDer::from(der.clone())).collect()
+        self.certificate_chain
+            .iter()
+            .map(|der| CertificateDer::from(der.clone()))
+            .collect()
     }
 
     /// The private key as rustls wants it.
@@ -205,12 +235,18 @@ impl Identity {
     /// # Errors
     /// [`Error::Damaged`] when the leaf is not a certificate.
     pub fn validity(&self) -> Result<Validity, Error> {
-        let leaf = self.certificate_chain.first().ok_or_else(|| Error::Damaged("it has no certificate".into()))?;
+        let leaf = self
+            .certificate_chain
+            .first()
+            .ok_or_else(|| Error::Damaged("it has no certificate".into()))?;
         let (_, leaf) = x509_parser::parse_x509_certificate(leaf)
             .map_err(|_| Error::Damaged("its certificate cannot be read".into()))?;
         let micros = |seconds: i64| UnixMicros(seconds.saturating_mul(1_000_000));
         let validity = leaf.validity();
-        Ok(Validity { from: micros(validity.not_before.timestamp()), until: micros(validity.not_after.timestamp()) })
+        Ok(Validity {
+            from: micros(validity.not_before.timestamp()),
+            until: micros(validity.not_after.timestamp()),
+        })
     }
 }
 
@@ -228,13 +264,18 @@ impl Validity {
     /// it by `jitter` (0 to 1), so that agents that joined together do not renew together.
     pub fn renew_after(self, now: UnixMicros, jitter: f64) -> Duration {
         let life = self.until.since(self.from);
-        let due = self.from.plus(life / 2).plus((life / 10).mul_f64(jitter.clamp(0.0, 1.0)));
+        let due = self
+            .from
+            .plus(life / 2)
+            .plus((life / 10).mul_f64(jitter.clamp(0.0, 1.0)));
         due.since(now)
     }
 }
 
 fn task_key(bytes: &[u8]) -> Result<[u8; 32], Error> {
-    bytes.try_into().map_err(|_| Error::Damaged("a task signing key is not 32 bytes long".into()))
+    bytes
+        .try_into()
+        .map_err(|_| Error::Damaged("a task signing key is not 32 bytes long".into()))
 }
 
 /// Writes a file of mode 0600 that is there whole or not at all, durable on return.
@@ -245,7 +286,11 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
@@ -294,14 +339,23 @@ mod tests {
     fn an_answer_without_roots_or_keys_is_no_identity() {
         let key = FreshKey::generate().unwrap();
         let whole = answer(&key);
-        let bare = opslink::pb::JoinResponse { task_signing_keys: vec![], ..whole };
-        assert!(matches!(Identity::from_join(String::new(), key, bare), Err(Error::Damaged(_))));
+        let bare = opslink::pb::JoinResponse {
+            task_signing_keys: vec![],
+            ..whole
+        };
+        assert!(matches!(
+            Identity::from_join(String::new(), key, bare),
+            Err(Error::Damaged(_))
+        ));
     }
 
     #[test]
     fn renewal_is_due_between_half_and_six_tenths_of_the_life() {
         let hour = 3_600_000_000;
-        let validity = Validity { from: UnixMicros(0), until: UnixMicros(24 * hour) };
+        let validity = Validity {
+            from: UnixMicros(0),
+            until: UnixMicros(24 * hour),
+        };
         assert_eq!(validity.renew_after(UnixMicros(0), 0.0), Duration::from_secs(12 * 3600));
         assert!(validity.renew_after(UnixMicros(0), 1.0) <= Duration::from_secs(15 * 3600));
         assert_eq!(validity.renew_after(UnixMicros(20 * hour), 0.5), Duration::ZERO);

@@ -2,12 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use opslink::{
-    locale::Language,
-    pb,
-    problem::Problem,
-    reason::Reason,
-};
+use opslink::{locale::Language, pb, problem::Problem, reason::Reason};
 use rustls::{
     CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -17,6 +12,7 @@ use rustls::{
     crypto::{verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use crate::{
@@ -41,7 +37,9 @@ pub struct JoinToken {
 
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("JoinToken")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,11 +58,16 @@ impl JoinToken {
         };
         let mut ca_sha256 = [0; 32];
         hex::decode_to_slice(ca, &mut ca_sha256).map_err(|_| malformed())?;
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let plain =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !plain(id) || !plain(secret) {
             return Err(malformed());
         }
-        Ok(Self { ca_sha256, id: id.to_owned(), secret: secret.to_owned() })
+        Ok(Self {
+            ca_sha256,
+            id: id.to_owned(),
+            secret: secret.to_owned(),
+        })
     }
 }
 
@@ -86,12 +89,19 @@ pub struct JoinOptions {
 pub async fn join(options: &JoinOptions, state: &StateDir, connect: &dyn Connect) -> Result<Identity, Problem> {
     if let Ok(existing) = Identity::load(&state.identity()) {
         let path = state.path().display();
-        return Err(Problem::new(Reason::AlreadyJoined).with("path", path).with("name", existing.agent_name));
+        return Err(Problem::new(Reason::AlreadyJoined)
+            .with("path", path)
+            .with("name", existing.agent_name));
     }
     state.prepare().map_err(|error| unwritable(state, &error))?;
     let identity = enroll(options, connect).await?;
-    identity.save(&state.identity()).map_err(|error| unwritable(state, &error))?;
-    for (path, text) in [(state.policy(), policy::TEMPLATE), (state.connections(), connections::TEMPLATE)] {
+    identity
+        .save(&state.identity())
+        .map_err(|error| unwritable(state, &error))?;
+    for (path, text) in [
+        (state.policy(), policy::TEMPLATE),
+        (state.connections(), connections::TEMPLATE),
+    ] {
         write_unless_there(&path, text).map_err(|error| unwritable(state, &error))?;
     }
     Ok(identity)
@@ -104,24 +114,49 @@ pub async fn join(options: &JoinOptions, state: &StateDir, connect: &dyn Connect
 pub async fn enroll(options: &JoinOptions, connect: &dyn Connect) -> Result<Identity, Problem> {
     let token = JoinToken::parse(&options.token)?;
     let address = Address::parse(&options.url).map_err(|error| {
-        Problem::new(Reason::ConfigInvalid).with("setting", "URL").with("detail", dial::chain_text(&error))
+        Problem::new(Reason::ConfigInvalid)
+            .with("setting", "URL")
+            .with("detail", dial::chain_text(&error))
     })?;
-    let verifier = Arc::new(PinnedCa { sha256: token.ca_sha256 });
     let unreachable = |error: dial::Error| dial_problem(&address, &error);
-    let tls = dial::one_way_tls(verifier).map_err(unreachable)?;
+    let tls = pinned_tls(token.ca_sha256).map_err(unreachable)?;
     // The handshake checks the CA: a stranger never sees the secret.
     let channel = dial::dial(connect, &address, tls).await.map_err(unreachable)?;
+    enroll_over(
+        channel,
+        &address,
+        &token,
+        options.name.clone().unwrap_or_else(facts::hostname),
+    )
+    .await
+}
+
+/// TLS settings that accept only a server whose chain ends in the CA with this hash.
+///
+/// # Errors
+/// As [`dial::one_way_tls`].
+pub fn pinned_tls(ca_sha256: [u8; 32]) -> Result<Arc<rustls::ClientConfig>, dial::Error> {
+    dial::one_way_tls(Arc::new(PinnedCa { sha256: ca_sha256 }))
+}
+
+/// Gets an identity over a channel whose CA was checked.
+pub(crate) async fn enroll_over(
+    channel: Channel,
+    address: &Address,
+    token: &JoinToken,
+    agent_name: String,
+) -> Result<Identity, Problem> {
     let key = FreshKey::generate().map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
     let request = pb::JoinRequest {
-        token_id: token.id,
-        token_secret: token.secret,
+        token_id: token.id.clone(),
+        token_secret: token.secret.clone(),
         csr_der: key.csr_der.clone().into(),
-        agent_name: options.name.clone().unwrap_or_else(facts::hostname),
+        agent_name,
     };
     let answer = pb::enrollment_service_client::EnrollmentServiceClient::new(channel)
         .join(request)
         .await
-        .map_err(|status| status_problem(&address, &status))?;
+        .map_err(|status| status_problem(address, &status))?;
     Identity::from_join(address.url(), key, answer.into_inner())
         .map_err(|error| Problem::new(Reason::Internal).with("detail", error))
 }
@@ -142,7 +177,11 @@ pub fn reset(state: &StateDir) -> Result<(), Problem> {
 }
 
 fn write_unless_there(path: &PathBuf, text: &str) -> io::Result<()> {
-    if path.exists() { Ok(()) } else { write_atomically(path, text.as_bytes()) }
+    if path.exists() {
+        Ok(())
+    } else {
+        write_atomically(path, text.as_bytes())
+    }
 }
 
 fn unwritable(state: &StateDir, error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -162,25 +201,37 @@ pub fn dial_problem(address: &Address, error: &dial::Error) -> Problem {
     if dial::is_revoked(error) {
         return Problem::new(Reason::CertificateRevoked);
     }
-    Problem::new(Reason::ServerUnreachable).with("url", address.url()).with("detail", dial::chain_text(error))
+    Problem::new(Reason::ServerUnreachable)
+        .with("url", address.url())
+        .with("detail", dial::chain_text(error))
 }
 
 /// The cloud's refusal as people see it: its own reason where it has one.
 pub fn status_problem(address: &Address, status: &tonic::Status) -> Problem {
     let known = status.get_details_error_info().and_then(|info| {
         let reason = Reason::from_code(&info.reason)?;
-        Some(info.metadata.into_iter().fold(Problem::new(reason), |problem, (name, value)| problem.with(name, value)))
+        Some(
+            info.metadata
+                .into_iter()
+                .fold(Problem::new(reason), |problem, (name, value)| problem.with(name, value)),
+        )
     });
     known.unwrap_or_else(|| {
         let detail = format!("{:?}: {}", status.code(), status.message());
-        Problem::new(Reason::ServerUnreachable).with("url", address.url()).with("detail", detail)
+        Problem::new(Reason::ServerUnreachable)
+            .with("url", address.url())
+            .with("detail", detail)
     })
 }
 
 /// The three lines of a problem in the language of the terminal.
 pub fn lines(problem: &Problem) -> String {
-    let language = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
-    let language = language.and_then(|tag| Language::from_tag(&tag)).unwrap_or(Language::En);
+    let language = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let language = language
+        .and_then(|tag| Language::from_tag(&tag))
+        .unwrap_or(Language::En);
     problem.lines(language)
 }
 
@@ -229,7 +280,10 @@ impl ServerCertVerifier for PinnedCa {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(ca) = intermediates.iter().find(|der| sha256(der) == self.sha256) else {
             let found = intermediates.last().map(|der| sha256(der));
-            let mismatch = CaMismatch { expected: self.sha256, found };
+            let mismatch = CaMismatch {
+                expected: self.sha256,
+                found,
+            };
             return Err(CertificateError::Other(rustls::OtherError(Arc::new(mismatch))).into());
         };
         let mut roots = RootCertStore::empty();

@@ -3,7 +3,10 @@
 use super::*;
 
 fn token(ca_sha256: &[u8]) -> String {
-    format!("olj1.{}.0192f0c1-7b1a-7c3e-9f00-0123456789ab.c2VjcmV0_-", hex::encode(ca_sha256))
+    format!(
+        "olj1.{}.0192f0c1-7b1a-7c3e-9f00-0123456789ab.c2VjcmV0_-",
+        hex::encode(ca_sha256)
+    )
 }
 
 #[test]
@@ -42,7 +45,9 @@ impl Ca {
     fn new() -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self { issuer: rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap() }
+        Self {
+            issuer: rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap(),
+        }
     }
 
     fn der(&self) -> CertificateDer<'static> {
@@ -56,10 +61,19 @@ impl Ca {
     }
 }
 
-fn check(pinned: &Ca, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>], name: &str) -> Result<(), rustls::Error> {
-    let verifier = PinnedCa { sha256: sha256(&pinned.der()) };
+fn check(
+    pinned: &Ca,
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    name: &str,
+) -> Result<(), rustls::Error> {
+    let verifier = PinnedCa {
+        sha256: sha256(&pinned.der()),
+    };
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    verifier.verify_server_cert(leaf, chain, &name, &[], UnixTime::now()).map(drop)
+    verifier
+        .verify_server_cert(leaf, chain, &name, &[], UnixTime::now())
+        .map(drop)
 }
 
 #[test]

@@ -18,3 +18,4 @@ pub mod link;
 pub mod policy;
 pub mod run;
 pub mod runner;
+pub mod simulate;

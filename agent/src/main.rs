@@ -15,12 +15,14 @@ use clap::{Parser, Subcommand};
 use opslink::{problem::Problem, reason::Reason};
 use opslink_agent::{
     config::StateDir,
+    connections::Secret,
     dial::Tcp,
     identity::Identity,
     join::{self, JoinOptions},
     launch::ProcessLauncher,
     run::{Agent, Rules},
     runner,
+    simulate::{self, SimulateOptions},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +66,27 @@ enum Command {
         #[arg(long)]
         ready_json: bool,
     },
+    /// Holds many agents in one process, for benchmarks.
+    #[command(hide = true)]
+    Simulate {
+        /// The cloud: https://host:7443
+        url: String,
+        /// How many.
+        #[arg(long)]
+        agents: usize,
+        /// An API token of an admin, for making join tokens.
+        #[arg(long, env = "OPSLINK_API_TOKEN", hide_env_values = true)]
+        api_token: Option<String>,
+        /// SHA-256 of the cloud's CA certificate.
+        #[arg(long)]
+        ca_sha256: Option<String>,
+        /// Where identities are kept for the next time.
+        #[arg(long, value_name = "DIR")]
+        identities: Option<PathBuf>,
+        /// Agents are named with this and a number.
+        #[arg(long, default_value = "sim-")]
+        prefix: String,
+    },
     /// Forgets the cloud and every attempt, so that the machine can join again.
     Reset {
         #[command(flatten)]
@@ -90,11 +113,31 @@ fn main() -> ExitCode {
         return exit;
     }
     let result = match Cli::parse().command {
-        Command::Join { url, token, name, state, start, ready_json } => {
-            join(JoinOptions { url, token, name }, &state.dir(), start, ready_json)
-        }
+        Command::Join {
+            url,
+            token,
+            name,
+            state,
+            start,
+            ready_json,
+        } => join(JoinOptions { url, token, name }, &state.dir(), start, ready_json),
         Command::Run { state, ready_json } => run(&state.dir(), ready_json),
         Command::Reset { state } => reset(&state.dir()),
+        Command::Simulate {
+            url,
+            agents,
+            api_token,
+            ca_sha256,
+            identities,
+            prefix,
+        } => simulate(&SimulateOptions {
+            url,
+            agents,
+            api_token: api_token.map(Secret::new),
+            ca_sha256,
+            identities,
+            prefix,
+        }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -159,18 +202,27 @@ fn run(state: &StateDir, ready_json: bool) -> Result<(), Problem> {
     })?;
     state.prepare().map_err(|error| unusable(state, &error))?;
     let _lock = lock(state)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(log_level()).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(log_level())
+        .init();
     runtime()?.block_on(async {
         let program = std::env::current_exe().map_err(|error| unusable(state, &error))?;
         let launcher = Arc::new(ProcessLauncher::open(state, program).map_err(|error| unusable(state, &error))?);
         let stop = stop_on_signals().map_err(|error| unusable(state, &error))?;
         let told = AtomicBool::new(!ready_json);
-        let ready = format!(r#"{{"ready":true,"agent_id":"{}","agent_name":"{}"}}"#, identity.agent_id, identity.agent_name);
+        let ready = format!(
+            r#"{{"ready":true,"agent_id":"{}","agent_name":"{}"}}"#,
+            identity.agent_id, identity.agent_name
+        );
         let agent = Agent {
             identity,
             identity_path: Some(state.identity()),
             launcher,
-            rules: Rules::Files { policy: state.policy(), connections: state.connections() },
+            rules: Rules::Files {
+                policy: state.policy(),
+                connections: state.connections(),
+            },
             connect: Arc::new(Tcp::from_env()),
             on_up: Box::new(move || {
                 if !told.swap(true, Ordering::Relaxed) {
@@ -180,6 +232,31 @@ fn run(state: &StateDir, ready_json: bool) -> Result<(), Problem> {
             }),
         };
         agent.run(stop).await
+    })
+}
+
+/// Prints one line of JSON when every agent was welcomed, then holds them until it is told to stop.
+fn simulate(options: &SimulateOptions) -> Result<(), Problem> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    let internal = |error: std::io::Error| Problem::new(Reason::Internal).with("detail", error);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(internal)?;
+    runtime.block_on(async {
+        let stop = stop_on_signals().map_err(internal)?;
+        let ready = || {
+            writeln!(
+                std::io::stdout().lock(),
+                r#"{{"ready":true,"agents":{}}}"#,
+                options.agents
+            )
+            .ok();
+        };
+        simulate::simulate(options, stop, ready).await
     })
 }
 
@@ -221,7 +298,10 @@ fn stop_on_signals() -> std::io::Result<CancellationToken> {
 }
 
 fn log_level() -> tracing::Level {
-    std::env::var("OPSLINK_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO)
+    std::env::var("OPSLINK_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(tracing::Level::INFO)
 }
 
 fn unusable(state: &StateDir, error: &(dyn std::error::Error + 'static)) -> Problem {

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opslink::task::{Action, ShellProgram, TaskSpec};
+use opslink::{
+    reason::Reason,
+    task::{Action, ShellProgram, TaskSpec},
+};
 use serde::Deserialize;
 
 /// Name of the file in the state folder.
@@ -69,14 +72,32 @@ pub struct Policy {
 
 /// A policy's no. Its text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Denied(String);
+#[error("{message}")]
+pub struct Denied {
+    /// `POLICY_DENIED` or `FAKE_DENIED`.
+    pub reason: Reason,
+    message: String,
+}
+
+impl Denied {
+    fn new(message: String) -> Self {
+        Self {
+            reason: Reason::PolicyDenied,
+            message,
+        }
+    }
+}
 
 impl Policy {
     /// Allows everything, also the fake: for simulations.
     pub fn permissive() -> Self {
         let allow = ["shell", "sql"].map(str::to_owned).to_vec();
-        Self { allow, run_as: None, programs: None, allow_fake: true }
+        Self {
+            allow,
+            run_as: None,
+            programs: None,
+            allow_fake: true,
+        }
     }
 
     /// Reads the file.
@@ -84,7 +105,10 @@ impl Policy {
     /// # Errors
     /// When it is missing, unreadable, malformed, or writable by others.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let read = |source| Error::Read { path: path.to_owned(), source };
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
         let metadata = fs::metadata(path).map_err(read)?;
         let own = nix::unistd::geteuid().as_raw();
         if (metadata.uid() != own && metadata.uid() != 0) || metadata.mode() & 0o022 != 0 {
@@ -99,7 +123,10 @@ impl Policy {
     /// # Errors
     /// When the text is malformed.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| Error::Syntax { path: path.to_owned(), message: error.to_string() })
+        toml::from_str(text).map_err(|error| Error::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
     }
 
     /// Says whether this machine's owner lets the task run.
@@ -113,22 +140,36 @@ impl Policy {
             Action::Shell(_) | Action::Sql(_) => self.allow.iter().any(|allowed| allowed == kind),
         };
         if !kind_allowed {
-            return Err(Denied(format!("the policy of this agent does not allow {kind} tasks ({FILE_NAME}: allow)")));
+            let message = format!("the policy of this agent does not allow {kind} tasks ({FILE_NAME}: allow)");
+            return Err(match &spec.action {
+                Action::Fake(_) => Denied {
+                    reason: Reason::FakeDenied,
+                    message,
+                },
+                Action::Shell(_) | Action::Sql(_) => Denied::new(message),
+            });
         }
-        let Action::Shell(shell) = &spec.action else { return Ok(()) };
+        let Action::Shell(shell) = &spec.action else {
+            return Ok(());
+        };
         if let (Some(users), Some(user)) = (&self.run_as, &shell.run_as)
             && !users.contains(user)
         {
-            return Err(Denied(format!(
+            return Err(Denied::new(format!(
                 "the policy of this agent does not allow tasks to run as `{user}` ({FILE_NAME}: run_as)"
             )));
         }
         let Some(globs) = &self.programs else { return Ok(()) };
         let program = program_of(&shell.program);
-        if globs.iter().any(|glob| glob_matches(glob.as_bytes(), program.as_bytes())) {
+        if globs
+            .iter()
+            .any(|glob| glob_matches(glob.as_bytes(), program.as_bytes()))
+        {
             return Ok(());
         }
-        Err(Denied(format!("the policy of this agent does not allow the program `{program}` ({FILE_NAME}: programs)")))
+        Err(Denied::new(format!(
+            "the policy of this agent does not allow the program `{program}` ({FILE_NAME}: programs)"
+        )))
     }
 }
 
@@ -136,10 +177,19 @@ impl Policy {
 fn program_of(program: &ShellProgram) -> String {
     match program {
         ShellProgram::Argv(argv) => argv.first().cloned().unwrap_or_default(),
-        ShellProgram::Script { interpreter: Some(interpreter), .. } => interpreter.clone(),
-        ShellProgram::Script { text, interpreter: None, .. } => {
+        ShellProgram::Script {
+            interpreter: Some(interpreter),
+            ..
+        } => interpreter.clone(),
+        ShellProgram::Script {
+            text,
+            interpreter: None,
+            ..
+        } => {
             let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let named = first_line.strip_prefix(b"#!").map(|rest| String::from_utf8_lossy(rest).into_owned());
+            let named = first_line
+                .strip_prefix(b"#!")
+                .map(|rest| String::from_utf8_lossy(rest).into_owned());
             let word = named.as_deref().and_then(|rest| rest.split_whitespace().next());
             word.unwrap_or("sh").to_owned()
         }
@@ -190,7 +240,11 @@ mod tests {
             stdin: Default::default(),
             run_as: run_as.map(str::to_owned),
         });
-        TaskSpec { action, timeout: Duration::from_secs(1), grace: Duration::from_secs(1) }
+        TaskSpec {
+            action,
+            timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+        }
     }
 
     fn argv(program: &str) -> ShellProgram {
@@ -198,26 +252,41 @@ mod tests {
     }
 
     fn script(text: &'static str) -> ShellProgram {
-        ShellProgram::Script { text: text.into(), interpreter: None, args: vec![], name: String::new() }
+        ShellProgram::Script {
+            text: text.into(),
+            interpreter: None,
+            args: vec![],
+            name: String::new(),
+        }
     }
 
     #[test]
     fn a_fresh_policy_allows_shell_and_no_fake() {
         let policy = policy(TEMPLATE);
         assert!(policy.permit(&shell(argv("ls"), Some("nobody"))).is_ok());
-        let fake = TaskSpec { action: Action::Fake(FakeSpec::default()), ..shell(argv("ls"), None) };
+        let fake = TaskSpec {
+            action: Action::Fake(FakeSpec::default()),
+            ..shell(argv("ls"), None)
+        };
         assert!(policy.permit(&fake).unwrap_err().to_string().contains("fake"));
     }
 
     #[test]
     fn users_and_programs_are_held_to_their_lists() {
         let policy = policy("allow=['shell']\nrun_as=['deploy']\nprograms=['/usr/bin/*ctl','bash']\n");
-        assert!(policy.permit(&shell(argv("/usr/bin/systemctl"), Some("deploy"))).is_ok());
+        assert!(
+            policy
+                .permit(&shell(argv("/usr/bin/systemctl"), Some("deploy")))
+                .is_ok()
+        );
         assert!(policy.permit(&shell(argv("/usr/bin/systemctl"), Some("root"))).is_err());
         assert!(policy.permit(&shell(argv("systemctl"), None)).is_err());
         assert!(policy.permit(&shell(script("#!/bin/sh\nx"), None)).is_err());
         assert!(policy.permit(&shell(script("#! bash -e\nx"), None)).is_ok());
-        assert!(policy.permit(&shell(script("echo no line"), None)).is_err(), "runs under sh");
+        assert!(
+            policy.permit(&shell(script("echo no line"), None)).is_err(),
+            "runs under sh"
+        );
     }
 
     #[test]
@@ -230,15 +299,26 @@ mod tests {
         assert!(Policy::load(&path).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(Policy::load(&path), Err(Error::Unsafe { .. })));
-        assert!(matches!(Policy::parse("allow=[]\nalow=[]", &path), Err(Error::Syntax { .. })));
+        assert!(matches!(
+            Policy::parse("allow=[]\nalow=[]", &path),
+            Err(Error::Syntax { .. })
+        ));
     }
 
     #[test]
     fn globs() {
-        for (glob, text, matches) in
-            [("*", "", true), ("a*b*c", "a1b2b3c", true), ("a*b*c", "a1b2", false), ("?", "", false), ("a?", "ab", true)]
-        {
-            assert_eq!(glob_matches(glob.as_bytes(), text.as_bytes()), matches, "{glob} on {text}");
+        for (glob, text, matches) in [
+            ("*", "", true),
+            ("a*b*c", "a1b2b3c", true),
+            ("a*b*c", "a1b2", false),
+            ("?", "", false),
+            ("a?", "ab", true),
+        ] {
+            assert_eq!(
+                glob_matches(glob.as_bytes(), text.as_bytes()),
+                matches,
+                "{glob} on {text}"
+            );
         }
     }
 }

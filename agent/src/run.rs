@@ -10,6 +10,7 @@ use opslink::{
     pb::{self, RenewCertificateRequest, link_service_client::LinkServiceClient},
     problem::Problem,
     reason::Reason,
+    session::backoff::FullJitter,
     time::UnixMicros,
 };
 use tokio::time::sleep;
@@ -22,16 +23,12 @@ use crate::{
     executor::{self, Health},
     facts,
     identity::{FreshKey, Identity},
-    journal::boot_id,
     join::{dial_problem, status_problem},
+    journal::boot_id,
     launch::Launcher,
     link::{Admission, LinkEnd, Reactor},
     policy::Policy,
 };
-
-/// First and last upper bound of the wait between two dials.
-const REDIAL_FIRST: Duration = Duration::from_secs(1);
-const REDIAL_LAST: Duration = Duration::from_secs(60);
 
 /// Wait when only an operator can help, by upgrading one of the two ends.
 const REDIAL_INCOMPATIBLE: Duration = Duration::from_secs(300);
@@ -87,11 +84,15 @@ impl<L: Launcher + ?Sized> Agent<L> {
         let mut pause = Pause::default();
         loop {
             reactor.admission_mut().set_policy(self.policy()?);
-            let outcome = self.one_link(&address, &identity, &mut reactor, &process_nonce, &mut pause, &stop).await?;
+            let outcome = self
+                .one_link(&address, &identity, &mut reactor, &process_nonce, &mut pause, &stop)
+                .await?;
             let wait = match outcome {
                 After::Stop => return Ok(()),
-                After::Redial => pause.next(),
-                After::RedialIn(wait) => wait,
+                After::Redial => pause.next(None),
+                // A fleet that is told the same time must not come back in the same moment.
+                After::RedialIn(wait) => pause.next(Some(wait)),
+                After::Incompatible => REDIAL_INCOMPATIBLE.mul_f64(0.5 + fastrand::f64()),
             };
             tokio::select! {
                 biased;
@@ -146,8 +147,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
             LinkEnd::Stopped => Ok(After::Stop),
             LinkEnd::Drained(wait) => {
                 tracing::info!(retry_after_ms = wait.as_millis(), "the cloud asked to come back later");
-                // A fleet that is told the same time must not come back in the same moment.
-                Ok(After::RedialIn(wait + jittered(REDIAL_FIRST)))
+                Ok(After::RedialIn(wait))
             }
             LinkEnd::Silent => {
                 pause.tell(&Problem::new(Reason::LinkDead));
@@ -159,7 +159,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
             }
             LinkEnd::Incompatible(version) => {
                 pause.tell(&Problem::new(Reason::VersionUnsupported).with("offered", version));
-                Ok(After::RedialIn(jittered(REDIAL_INCOMPATIBLE) + REDIAL_LAST))
+                Ok(After::Incompatible)
             }
             LinkEnd::Failed(status) => {
                 if dial::is_revoked(&status) {
@@ -170,7 +170,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                     Reason::CertificateRevoked | Reason::AgentRemoved => Err(problem),
                     Reason::VersionUnsupported => {
                         pause.tell(&problem);
-                        Ok(After::RedialIn(jittered(REDIAL_INCOMPATIBLE) + REDIAL_LAST))
+                        Ok(After::Incompatible)
                     }
                     _ => {
                         pause.tell(&problem);
@@ -186,7 +186,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
             Rules::Fixed(policy) => Ok(policy.clone()),
             Rules::Files { policy, .. } => Policy::load(policy).map_err(|error| {
                 let detail = dial::chain_text(&error);
-                Problem::new(Reason::PolicyInvalid).with("path", policy.display()).with("detail", detail)
+                Problem::new(Reason::PolicyInvalid)
+                    .with("path", policy.display())
+                    .with("detail", detail)
             }),
         }
     }
@@ -196,7 +198,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
             Rules::Fixed(_) => Connections::default(),
             Rules::Files { connections, .. } => Connections::load(connections).map_err(|error| {
                 let detail = dial::chain_text(&error);
-                Problem::new(Reason::ConnectionsInvalid).with("path", connections.display()).with("detail", detail)
+                Problem::new(Reason::ConnectionsInvalid)
+                    .with("path", connections.display())
+                    .with("detail", detail)
             })?,
         };
         let executors = executor::all();
@@ -204,7 +208,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
         Ok(pb::Hello {
             boot_id: boot_id(),
             process_nonce: process_nonce.to_owned(),
-            facts: Some(facts::collect(healthy.map(|executor| executor.kind().to_owned()).collect())),
+            facts: Some(facts::collect(
+                healthy.map(|executor| executor.kind().to_owned()).collect(),
+            )),
             connections: connections.to_pb(),
             ..Default::default()
         })
@@ -214,9 +220,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
     async fn keep_renewed(&self, channel: Channel, identity: &Mutex<Identity>) -> std::convert::Infallible {
         let jitter = fastrand::f64();
         loop {
-            let wait = lock(identity)
-                .validity()
-                .map_or(RENEWAL_CHECK_EVERY, |validity| validity.renew_after(UnixMicros::now(), jitter));
+            let wait = lock(identity).validity().map_or(RENEWAL_CHECK_EVERY, |validity| {
+                validity.renew_after(UnixMicros::now(), jitter)
+            });
             if wait > Duration::ZERO {
                 sleep(wait.min(RENEWAL_CHECK_EVERY)).await;
                 continue;
@@ -225,7 +231,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 Ok(()) => tracing::info!("the certificate was renewed"),
                 Err(error) => {
                     tracing::warn!(%error, "the certificate could not be renewed");
-                    sleep(RENEWAL_RETRY_AFTER + jittered(RENEWAL_RETRY_AFTER)).await;
+                    sleep(RENEWAL_RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
                 }
             }
         }
@@ -233,8 +239,13 @@ impl<L: Launcher + ?Sized> Agent<L> {
 
     async fn renew(&self, channel: Channel, identity: &Mutex<Identity>) -> anyhow::Result<()> {
         let key = FreshKey::generate()?;
-        let request = RenewCertificateRequest { csr_der: key.csr_der.clone().into() };
-        let answer = LinkServiceClient::new(channel).renew_certificate(request).await?.into_inner();
+        let request = RenewCertificateRequest {
+            csr_der: key.csr_der.clone().into(),
+        };
+        let answer = LinkServiceClient::new(channel)
+            .renew_certificate(request)
+            .await?
+            .into_inner();
         let next = lock(identity).renewed(key, answer)?;
         if let Some(path) = &self.identity_path {
             next.save(path)?;
@@ -248,20 +259,20 @@ enum After {
     Stop,
     Redial,
     RedialIn(Duration),
+    /// Only an upgrade of one of the two ends helps.
+    Incompatible,
 }
 
-/// The wait between two dials: full jitter, whose upper bound doubles from 1 s to 60 s.
+/// The wait between two dials, and what was said about it.
 #[derive(Debug, Default)]
 struct Pause {
-    failures: u32,
+    backoff: FullJitter,
     told: Option<Reason>,
 }
 
 impl Pause {
-    fn next(&mut self) -> Duration {
-        let bound = REDIAL_FIRST.saturating_mul(1 << self.failures.min(6)).min(REDIAL_LAST);
-        self.failures = self.failures.saturating_add(1);
-        jittered(bound)
+    fn next(&mut self, retry_after: Option<Duration>) -> Duration {
+        self.backoff.failed(fastrand::f64(), retry_after)
     }
 
     fn reset(&mut self) {
@@ -276,31 +287,12 @@ impl Pause {
     }
 }
 
-fn jittered(bound: Duration) -> Duration {
-    bound.mul_f64(fastrand::f64())
-}
-
 fn lock(identity: &Mutex<Identity>) -> MutexGuard<'_, Identity> {
     identity.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn config_invalid(setting: &str, error: &(dyn std::error::Error + 'static)) -> Problem {
-    Problem::new(Reason::ConfigInvalid).with("setting", setting).with("detail", dial::chain_text(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_grows_to_a_minute_and_starts_again_after_a_link() {
-        let mut pause = Pause::default();
-        for bound in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert!(pause.next() <= Duration::from_secs(bound));
-        }
-        let waits: Vec<Duration> = (0..64).map(|_| pause.next()).collect();
-        assert!(waits.iter().max() > waits.iter().min(), "jittered");
-        pause.reset();
-        assert!(pause.next() <= Duration::from_secs(1));
-    }
+    Problem::new(Reason::ConfigInvalid)
+        .with("setting", setting)
+        .with("detail", dial::chain_text(error))
 }

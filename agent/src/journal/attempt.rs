@@ -133,7 +133,10 @@ impl AttemptDir {
         let writer = self.take_over()?;
         let record = self.record()?;
         if record.runner.is_some() || record.outcome.is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this attempt has started before"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "this attempt has started before",
+            ));
         }
         Ok(writer)
     }
@@ -145,7 +148,11 @@ impl AttemptDir {
             fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(AttemptWriter { state, chunks: self.append_to(CHUNKS)?, buffer: Vec::new() })
+        Ok(AttemptWriter {
+            state,
+            chunks: self.append_to(CHUNKS)?,
+            buffer: Vec::new(),
+        })
     }
 
     /// Notes for good that the attempt shall end; a runner that starts or reconnects later is told.

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use opslink::{id::AttemptId, pb, time::UnixMicros};
+use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use prost::Message;
 
 use super::{
@@ -50,10 +50,18 @@ pub fn recover(root: &Path, mut skipped: impl FnMut(&Path, io::Error)) -> io::Re
 fn recover_one(path: &Path) -> io::Result<Recovered> {
     let dir = AttemptDir::open(path)?;
     match close_if_orphaned(&dir)? {
-        Closing::Closed { next_seq } => Ok(Recovered { dir, next_seq, recovery: Recovery::Ended }),
+        Closing::Closed { next_seq } => Ok(Recovered {
+            dir,
+            next_seq,
+            recovery: Recovery::Ended,
+        }),
         Closing::RunnerLives => {
             let next_seq = valid_chunks(&dir)?.next_seq;
-            Ok(Recovered { dir, next_seq, recovery: Recovery::Running })
+            Ok(Recovered {
+                dir,
+                next_seq,
+                recovery: Recovery::Running,
+            })
         }
     }
 }
@@ -90,14 +98,24 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
             writer.ended(&outcome)?;
             writer.sync()?;
         }
-        return Ok(Closing::Closed { next_seq: valid.next_seq });
+        return Ok(Closing::Closed {
+            next_seq: valid.next_seq,
+        });
     }
     let now = UnixMicros::now();
     let outcome = what_is_known(&record, now);
-    writer.append_chunk(&end_chunk(dir.id(), valid.next_seq, valid.next_line, outcome.clone(), now))?;
+    writer.append_chunk(&end_chunk(
+        dir.id(),
+        valid.next_seq,
+        valid.next_line,
+        outcome.clone(),
+        now,
+    ))?;
     writer.ended(&outcome)?;
     writer.sync()?;
-    Ok(Closing::Closed { next_seq: valid.next_seq + 1 })
+    Ok(Closing::Closed {
+        next_seq: valid.next_seq + 1,
+    })
 }
 
 /// The valid prefix of an attempt's chunks.
@@ -145,17 +163,17 @@ fn what_is_known(record: &AttemptRecord, now: UnixMicros) -> pb::Outcome {
     let same_boot = !record.received_boot_id.is_empty() && record.received_boot_id == boot_id();
     let (kind, reason, message) = if !same_boot {
         let message = "the machine restarted while this was at work; whether it finished cannot be known";
-        (pb::OutcomeKind::Lost, "HOST_REBOOTED", message)
+        (pb::OutcomeKind::Lost, Reason::HostRebooted, message)
     } else if record.runner.is_some() {
         let message = "the process that did the work vanished; whether it finished cannot be known";
-        (pb::OutcomeKind::Lost, "RUNNER_LOST", message)
+        (pb::OutcomeKind::Lost, Reason::RunnerLost, message)
     } else {
         let message = "the agent stopped before the work began; nothing ran";
-        (pb::OutcomeKind::Refused, "NOT_STARTED", message)
+        (pb::OutcomeKind::Refused, Reason::NotStarted, message)
     };
     pb::Outcome {
         kind: kind.into(),
-        reason: reason.to_owned(),
+        reason: reason.code().to_owned(),
         message: message.to_owned(),
         started_time_us: record.started_time_us.unwrap_or(0),
         finished_time_us: now.0,
@@ -171,7 +189,10 @@ pub(crate) fn end_chunk(
     outcome: pb::Outcome,
     now: UnixMicros,
 ) -> pb::LogChunk {
-    let event = pb::Event { time_us: now.0, body: Some(pb::event::Body::End(outcome.clone())) };
+    let event = pb::Event {
+        time_us: now.0,
+        body: Some(pb::event::Body::End(outcome.clone())),
+    };
     let payload = pb::EventBatch { events: vec![event] }.encode_to_vec();
     pb::LogChunk {
         attempt_id: id.to_string(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use opslink::{id::AttemptId, pb, time::UnixMicros};
+use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use tokio_util::sync::CancellationToken;
 
 use super::{Known, Launcher, Notices, Order, Phase, Refusal};
@@ -29,7 +29,11 @@ pub struct InProcess {
 impl InProcess {
     /// Makes one with these executors, which may be shared by many agents.
     pub fn new(executors: Arc<[Box<dyn Executor>]>, connections: Arc<Connections>) -> Self {
-        Self { journal: Arc::default(), executors, connections }
+        Self {
+            journal: Arc::default(),
+            executors,
+            connections,
+        }
     }
 }
 
@@ -72,7 +76,8 @@ impl Spool for MemorySpool {
         if let Some(entry) = self.journal.attempts().get_mut(&self.id) {
             entry.chunks.push(chunk);
         }
-        self.journal.note(self.id, if ended { Phase::Ended } else { Phase::Running });
+        self.journal
+            .note(self.id, if ended { Phase::Ended } else { Phase::Running });
         Ok(())
     }
 }
@@ -81,15 +86,30 @@ impl Spool for MemorySpool {
 impl Launcher for InProcess {
     fn known(&self) -> Vec<Known> {
         let attempts = self.journal.attempts();
-        let end = |entry: &Entry| entry.chunks.last().map_or(0, |last| last.first_seq + u64::from(last.event_count));
-        attempts.iter().map(|(id, entry)| Known { id: *id, phase: entry.phase, next_seq: end(entry) }).collect()
+        let end = |entry: &Entry| {
+            entry
+                .chunks
+                .last()
+                .map_or(0, |last| last.first_seq + u64::from(last.event_count))
+        };
+        attempts
+            .iter()
+            .map(|(id, entry)| Known {
+                id: *id,
+                phase: entry.phase,
+                next_seq: end(entry),
+            })
+            .collect()
     }
 
     async fn start(&self, order: Order) -> Result<(), Refusal> {
         let fenced = self.journal.fence.lock().unwrap_or_else(PoisonError::into_inner);
         if fenced.as_ref().is_some_and(|fence| fence.holds(order.id)) {
             let message = "this attempt has run here before; it is not started again".to_owned();
-            return Err(Refusal { reason: "ATTEMPT_REPLAYED", message });
+            return Err(Refusal {
+                reason: Reason::AttemptReplayed.code(),
+                message,
+            });
         }
         drop(fenced);
         let cancel = CancellationToken::new();
@@ -100,7 +120,10 @@ impl Launcher for InProcess {
             expires: UnixMicros(order.envelope.expires_time_us),
         };
         self.journal.attempts().insert(order.id, entry);
-        let spool = Arc::new(MemorySpool { id: order.id, journal: Arc::clone(&self.journal) });
+        let spool = Arc::new(MemorySpool {
+            id: order.id,
+            journal: Arc::clone(&self.journal),
+        });
         let (executors, connections) = (Arc::clone(&self.executors), Arc::clone(&self.connections));
         // Ends with the attempt, or when `cancel` fires.
         tokio::spawn(async move {
@@ -121,18 +144,24 @@ impl Launcher for InProcess {
 
     fn read(&self, id: AttemptId, seq: u64) -> io::Result<Option<pb::LogChunk>> {
         let attempts = self.journal.attempts();
-        let Some(entry) = attempts.get(&id) else { return Ok(None) };
+        let Some(entry) = attempts.get(&id) else {
+            return Ok(None);
+        };
         let end = |chunk: &pb::LogChunk| chunk.first_seq + u64::from(chunk.event_count);
         let at = entry.chunks.partition_point(|chunk| end(chunk) <= seq);
         Ok(entry.chunks.get(at).cloned())
     }
 
     fn forget(&self, id: AttemptId) {
-        let Some(entry) = self.journal.attempts().remove(&id) else { return };
+        let Some(entry) = self.journal.attempts().remove(&id) else {
+            return;
+        };
         let mut fence = self.journal.fence.lock().unwrap_or_else(PoisonError::into_inner);
         let fence = fence.get_or_insert_with(Fence::in_memory);
         // In memory it cannot fail.
-        fence.remember(id, entry.expires.plus(EXPIRY_TOLERANCE), UnixMicros::now()).ok();
+        fence
+            .remember(id, entry.expires.plus(EXPIRY_TOLERANCE), UnixMicros::now())
+            .ok();
     }
 
     async fn changed(&self) -> Vec<(AttemptId, Phase)> {

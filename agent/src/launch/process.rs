@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use opslink::{id::AttemptId, pb, time::UnixMicros};
+use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use prost::Message;
 use tokio::{process::Child, sync::Notify, task::JoinHandle};
 
@@ -97,7 +97,11 @@ impl Drop for ProcessLauncher {
 impl Launcher for ProcessLauncher {
     fn known(&self) -> Vec<Known> {
         let mut slots = self.shared.slots();
-        let known = slots.iter_mut().map(|(id, slot)| Known { id: *id, phase: slot.phase, next_seq: slot.journal_end() });
+        let known = slots.iter_mut().map(|(id, slot)| Known {
+            id: *id,
+            phase: slot.phase,
+            next_seq: slot.journal_end(),
+        });
         known.collect()
     }
 
@@ -150,7 +154,9 @@ impl Launcher for ProcessLauncher {
     }
 
     fn forget(&self, id: AttemptId) {
-        let Some(slot) = self.shared.slots().remove(&id) else { return };
+        let Some(slot) = self.shared.slots().remove(&id) else {
+            return;
+        };
         self.shared.wake_runners.notify_waiters();
         let shared = Arc::clone(&self.shared);
         // Short disk work that nobody waits for; after a crash the cloud says `archived` again.
@@ -175,13 +181,19 @@ impl Shared {
     fn start(&self, order: &Order) -> Result<Child, Refusal> {
         let dir = AttemptDir::create(&self.attempts, order.id, &order.signed).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => replayed(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Refusal { reason: "DISK_FULL", message: "no space is left for the agent's journal".to_owned() }
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
+                reason: Reason::DiskFull.code(),
+                message: "no space is left for the agent's journal".to_owned(),
+            },
             _ => unstartable(format!("the journal cannot be written: {error}")),
         })?;
         // Asked after the folder was made: a folder that is just being forgotten is in the fence before it goes.
-        if self.fence.lock().unwrap_or_else(PoisonError::into_inner).holds(order.id) {
+        if self
+            .fence
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .holds(order.id)
+        {
             dir.remove().ok();
             return Err(replayed());
         }
@@ -204,9 +216,16 @@ impl Shared {
     /// No `pre_exec`, no uid: the standard library then uses posix_spawn, whose cost does not grow with this process.
     /// The runner detaches itself into its own session.
     fn spawn(&self, dir: &AttemptDir) -> io::Result<Child> {
-        let complaints = OpenOptions::new().create(true).append(true).open(dir.path().join("runner.log"))?;
-        let args: [OsString; 4] =
-            ["runner".into(), dir.path().into(), "--socket".into(), self.socket.clone().into_os_string()];
+        let complaints = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("runner.log"))?;
+        let args: [OsString; 4] = [
+            "runner".into(),
+            dir.path().into(),
+            "--socket".into(),
+            self.socket.clone().into_os_string(),
+        ];
         tokio::process::Command::new(&self.program)
             .args(args)
             .stdin(Stdio::null())
@@ -282,7 +301,10 @@ impl Shared {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(ORPHAN_CHECK_EVERY).await;
-                let silent = shared.slots().get(&id).is_some_and(|s| s.connections == 0 && s.phase != Phase::Ended);
+                let silent = shared
+                    .slots()
+                    .get(&id)
+                    .is_some_and(|s| s.connections == 0 && s.phase != Phase::Ended);
                 if !silent || Self::close(&shared, id).await {
                     return;
                 }
@@ -319,9 +341,15 @@ async fn reap(mut child: Child) {
 
 fn replayed() -> Refusal {
     let message = "this attempt has run here before; it is not started again".to_owned();
-    Refusal { reason: "ATTEMPT_REPLAYED", message }
+    Refusal {
+        reason: Reason::AttemptReplayed.code(),
+        message,
+    }
 }
 
 fn unstartable(message: String) -> Refusal {
-    Refusal { reason: "RUNNER_UNSTARTABLE", message }
+    Refusal {
+        reason: Reason::RunnerUnstartable.code(),
+        message,
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use opslink::{pb, time::UnixMicros};
+use opslink::{pb, reason::Reason, time::UnixMicros};
 
 use super::Phase;
 use crate::journal::{AttemptDir, ChunkReader, close_if_orphaned, end_chunk};
@@ -23,7 +23,14 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(dir: AttemptDir, phase: Phase) -> Self {
         let cancel = dir.cancel_requested();
-        Self { dir, phase, cancel, acknowledged: 0, connections: 0, reader: None }
+        Self {
+            dir,
+            phase,
+            cancel,
+            acknowledged: 0,
+            connections: 0,
+            reader: None,
+        }
     }
 
     /// Reads the chunk that holds event `seq`, or the first after it.
@@ -68,7 +75,7 @@ impl Slot {
         let mut outcome = self.dir.record()?.outcome.unwrap_or_default();
         if outcome.kind() == pb::OutcomeKind::Unspecified {
             outcome.kind = pb::OutcomeKind::Lost.into();
-            outcome.reason = "RUNNER_LOST".to_owned();
+            outcome.reason = Reason::RunnerLost.code().to_owned();
         }
         Ok(end_chunk(self.dir.id(), seq, 0, outcome, UnixMicros::now()))
     }

@@ -79,7 +79,9 @@ async fn tell(id: AttemptId, mut writer: OwnedWriteHalf, shared: &Shared) {
     loop {
         // Registered before the look, so that no change falls between the two.
         let wake = shared.wake_runners.notified();
-        let Some((cancel, next_seq)) = shared.orders(id) else { return };
+        let Some((cancel, next_seq)) = shared.orders(id) else {
+            return;
+        };
         if cancel && !canceled {
             if writer.write_all(b"K").await.is_err() {
                 return;

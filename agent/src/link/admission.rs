@@ -8,6 +8,7 @@ use opslink::{
     envelope::{key_id, signing_input},
     id::{AgentId, AttemptId},
     pb,
+    reason::Reason,
     task::TaskSpec,
     time::UnixMicros,
 };
@@ -59,33 +60,51 @@ impl Admission {
     /// Why it is not obeyed, and the attempt that it claims to be.
     pub fn admit(&self, signed: pb::SignedEnvelope, now: UnixMicros) -> Result<Order, NotObeyed> {
         let envelope = pb::TaskEnvelope::decode(signed.body.clone());
-        let attempt = envelope.as_ref().ok().and_then(|envelope| envelope.attempt_id.parse().ok());
-        let no = |reason, message: &str| NotObeyed { attempt, refusal: Refusal { reason, message: message.to_owned() } };
+        let attempt = envelope
+            .as_ref()
+            .ok()
+            .and_then(|envelope| envelope.attempt_id.parse().ok());
+        let no = |reason: Reason, message: &str| NotObeyed {
+            attempt,
+            refusal: Refusal {
+                reason: reason.code(),
+                message: message.to_owned(),
+            },
+        };
 
         if !self.is_signed(&signed) {
-            return Err(no("ENVELOPE_INVALID", "the signature of the task is not one that this agent obeys"));
+            return Err(no(
+                Reason::EnvelopeInvalid,
+                "the signature of the task is not one that this agent obeys",
+            ));
         }
         let (Ok(envelope), Some(id)) = (envelope, attempt) else {
-            return Err(no("ENVELOPE_INVALID", "the task cannot be read"));
+            return Err(no(Reason::EnvelopeInvalid, "the task cannot be read"));
         };
         if envelope.agent_id != self.agent_id.to_string() {
-            return Err(no("ENVELOPE_INVALID", "the task is addressed to another agent"));
+            return Err(no(Reason::EnvelopeInvalid, "the task is addressed to another agent"));
         }
         if now > UnixMicros(envelope.expires_time_us).plus(EXPIRY_TOLERANCE) {
-            return Err(no("ENVELOPE_EXPIRED", "the task came after its expiry"));
+            return Err(no(Reason::EnvelopeExpired, "the task came after its expiry"));
         }
         let spec = envelope.spec.clone().unwrap_or_default();
         let spec = TaskSpec::try_from(spec).map_err(|error: convert::InvalidMessage| {
-            no("INVALID_ARGUMENT", &format!("the task makes no sense to this agent: {error}"))
+            no(error.code, &format!("the task makes no sense to this agent: {error}"))
         })?;
-        self.policy.permit(&spec).map_err(|denied| no("POLICY_DENIED", &denied.to_string()))?;
+        self.policy
+            .permit(&spec)
+            .map_err(|denied| no(denied.reason, &denied.to_string()))?;
         Ok(Order { id, signed, envelope })
     }
 
     fn is_signed(&self, signed: &pb::SignedEnvelope) -> bool {
-        let Some((_, key)) = self.keys.iter().find(|(id, _)| *id == signed.key_id) else { return false };
+        let Some((_, key)) = self.keys.iter().find(|(id, _)| *id == signed.key_id) else {
+            return false;
+        };
         let input = Bytes::from(signing_input(&signed.body));
-        UnparsedPublicKey::new(&ED25519, key).verify(&input, &signed.signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(&input, &signed.signature)
+            .is_ok()
     }
 }
 

@@ -20,17 +20,27 @@ impl Signer {
     fn sign(&self, envelope: &pb::TaskEnvelope) -> pb::SignedEnvelope {
         let body = envelope.encode_to_vec();
         let signature = self.0.sign(&signing_input(&body)).as_ref().to_vec();
-        pb::SignedEnvelope { body: body.into(), signature: signature.into(), key_id: key_id(&self.public()) }
+        pb::SignedEnvelope {
+            body: body.into(),
+            signature: signature.into(),
+            key_id: key_id(&self.public()),
+        }
     }
 }
 
 fn envelope(agent: AgentId) -> pb::TaskEnvelope {
-    let shell = pb::ShellSpec { argv: vec!["true".into()], ..Default::default() };
+    let shell = pb::ShellSpec {
+        argv: vec!["true".into()],
+        ..Default::default()
+    };
     pb::TaskEnvelope {
         attempt_id: AttemptId::new().to_string(),
         task_id: opslink::id::TaskId::new().to_string(),
         agent_id: agent.to_string(),
-        spec: Some(pb::TaskSpec { action: Some(pb::task_spec::Action::Shell(shell)), ..Default::default() }),
+        spec: Some(pb::TaskSpec {
+            action: Some(pb::task_spec::Action::Shell(shell)),
+            ..Default::default()
+        }),
         requester: "admin".into(),
         issued_time_us: NOW.0,
         expires_time_us: NOW.0 + 1,
@@ -61,18 +71,31 @@ fn every_single_flipped_bit_is_rejected() {
     let admission = admission(agent, &signer);
     let mut envelope = envelope(agent);
     // About 2 kB, as T12 asks.
-    let script = pb::ShellSpec { script: vec![b'x'; 1800].into(), ..Default::default() };
+    let script = pb::ShellSpec {
+        script: vec![b'x'; 1800].into(),
+        ..Default::default()
+    };
     envelope.spec.as_mut().unwrap().action = Some(pb::task_spec::Action::Shell(script));
     let whole = signer.sign(&envelope).encode_to_vec();
-    assert!(admission.admit(pb::SignedEnvelope::decode(whole.as_slice()).unwrap(), NOW).is_ok());
+    assert!(
+        admission
+            .admit(pb::SignedEnvelope::decode(whole.as_slice()).unwrap(), NOW)
+            .is_ok()
+    );
     let mut rejected = 0;
     for at in 0..whole.len() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
             // What does not even decode never reaches the agent.
-            let Ok(signed) = pb::SignedEnvelope::decode(bytes.as_slice()) else { continue };
-            assert_eq!(reason(admission.admit(signed, NOW)), "ENVELOPE_INVALID", "byte {at} bit {bit}");
+            let Ok(signed) = pb::SignedEnvelope::decode(bytes.as_slice()) else {
+                continue;
+            };
+            assert_eq!(
+                reason(admission.admit(signed, NOW)),
+                "ENVELOPE_INVALID",
+                "byte {at} bit {bit}"
+            );
             rejected += 1;
         }
     }
@@ -83,11 +106,17 @@ fn every_single_flipped_bit_is_rejected() {
 fn a_task_of_another_signer_or_for_another_agent_is_rejected() {
     let (agent, signer) = (AgentId::new(), Signer::new(1));
     let admission = admission(agent, &signer);
-    assert_eq!(reason(admission.admit(Signer::new(2).sign(&envelope(agent)), NOW)), "ENVELOPE_INVALID");
+    assert_eq!(
+        reason(admission.admit(Signer::new(2).sign(&envelope(agent)), NOW)),
+        "ENVELOPE_INVALID"
+    );
     let mut posing = Signer::new(2).sign(&envelope(agent));
     posing.key_id = key_id(&signer.public());
     assert_eq!(reason(admission.admit(posing, NOW)), "ENVELOPE_INVALID");
-    assert_eq!(reason(admission.admit(signer.sign(&envelope(AgentId::new())), NOW)), "ENVELOPE_INVALID");
+    assert_eq!(
+        reason(admission.admit(signer.sign(&envelope(AgentId::new())), NOW)),
+        "ENVELOPE_INVALID"
+    );
 }
 
 #[test]
@@ -95,8 +124,11 @@ fn a_signature_for_another_purpose_is_rejected() {
     let (agent, signer) = (AgentId::new(), Signer::new(1));
     let body = envelope(agent).encode_to_vec();
     let signature = signer.0.sign(&body).as_ref().to_vec();
-    let signed =
-        pb::SignedEnvelope { body: body.into(), signature: signature.into(), key_id: key_id(&signer.public()) };
+    let signed = pb::SignedEnvelope {
+        body: body.into(),
+        signature: signature.into(),
+        key_id: key_id(&signer.public()),
+    };
     assert_eq!(reason(admission(agent, &signer).admit(signed, NOW)), "ENVELOPE_INVALID");
 }
 

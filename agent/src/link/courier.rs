@@ -19,108 +19,20 @@ use std::{
 use opslink::{
     id::AttemptId,
     pb::{
-        self, Accepted, AttachRequest, AttachResponse, AttemptReport, Hello, LogChunk, Pong, Refused, SignedEnvelope,
-        TaskRequest, Unimplemented, attach_request, attach_response,
+        self, Accepted, AttachRequest, AttachResponse, AttemptReport, Hello, LogChunk, Pong, Refused, TaskRequest,
+        Unimplemented, attach_request, attach_response,
     },
+    session::{flow::Window, handshake},
 };
 
-use super::{MAX_VERSION, MIN_VERSION, NotObeyed};
+use super::{Command, NotObeyed, Output, liveness::Link, track::Track};
 use crate::launch::{Known, Order, Phase, Refusal};
-
-/// Longest wait for Welcome.
-const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 
 /// Used when the cloud names no ping interval.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Used when the cloud grants no credit of its own.
 const DEFAULT_CREDIT_BYTES: u64 = 1024 * 1024;
-
-/// The link is dead after this many ping intervals without a frame.
-const MISSED_HEARTBEATS: u32 = 3;
-
-/// What the courier wants done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Check this task, then call [`Courier::admitted`].
-    Admit(SignedEnvelope),
-    /// Start this attempt, then call [`Courier::started`].
-    Start(Box<Order>),
-    /// Ask for the end of this attempt.
-    Cancel(AttemptId),
-    /// The cloud has everything below this event.
-    Acknowledged(AttemptId, u64),
-    /// The cloud has the attempt for good.
-    Forget(AttemptId),
-    /// Close the link and come back after this time.
-    Redial(Duration),
-    /// Close the link: this agent and the cloud have no protocol version in common.
-    Incompatible(u32),
-}
-
-/// What is to leave next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// This frame.
-    Frame(AttachRequest),
-    /// Read this attempt's journal at this event, then call [`Courier::chunk`].
-    Read(AttemptId, u64),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    Down,
-    /// Hello is on its way; times are those of the caller's clock.
-    Greeting {
-        since: Duration,
-    },
-    Up {
-        last_heard: Duration,
-        dead_after: Duration,
-        credit: u64,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Track {
-    phase: Phase,
-    /// Next event to send in this session.
-    next_seq: u64,
-    /// The cloud has everything below.
-    acknowledged: u64,
-    /// Sent and not acknowledged: the event after each chunk, and its raw size.
-    under_way: VecDeque<(u64, u64)>,
-    under_way_bytes: u64,
-    /// Granted beside the session's own credit.
-    extra_credit: u64,
-    /// The journal may hold events from `next_seq` on.
-    more: bool,
-    /// It is in the queue of attempts that take turns.
-    queued: bool,
-}
-
-impl Track {
-    fn new(phase: Phase) -> Self {
-        Self {
-            phase,
-            next_seq: 0,
-            acknowledged: 0,
-            under_way: VecDeque::new(),
-            under_way_bytes: 0,
-            extra_credit: 0,
-            more: phase != Phase::Accepted,
-            queued: false,
-        }
-    }
-
-    fn rewind(&mut self, next_seq: u64) {
-        self.next_seq = next_seq;
-        self.acknowledged = next_seq;
-        self.under_way.clear();
-        self.under_way_bytes = 0;
-        self.more = true;
-    }
-}
 
 /// The courier: see the module.
 #[derive(Debug)]
@@ -129,20 +41,28 @@ pub struct Courier {
     attempts: BTreeMap<AttemptId, Track>,
     control: VecDeque<attach_request::Frame>,
     turns: VecDeque<AttemptId>,
+    /// Credit of a new attempt in this session.
+    credit: u64,
 }
 
 impl Courier {
     /// Starts with what the journal holds.
     pub fn new(known: &[Known]) -> Self {
         let attempts = known.iter().map(|known| (known.id, Track::new(known.phase))).collect();
-        Self { link: Link::Down, attempts, control: VecDeque::new(), turns: VecDeque::new() }
+        Self {
+            link: Link::Down,
+            attempts,
+            control: VecDeque::new(),
+            turns: VecDeque::new(),
+            credit: 0,
+        }
     }
 
     /// A stream to the cloud is open. `hello` lacks what the courier knows: versions and attempts.
     /// `journal_end` says how many events the journal has of an attempt.
     pub fn connected(&mut self, now: Duration, mut hello: Hello, journal_end: impl Fn(AttemptId) -> u64) {
-        hello.min_version = MIN_VERSION;
-        hello.max_version = MAX_VERSION;
+        hello.min_version = handshake::SUPPORTED.min;
+        hello.max_version = handshake::SUPPORTED.max;
         hello.attempts = self
             .attempts
             .iter()
@@ -154,30 +74,30 @@ impl Courier {
             .collect();
         self.disconnected();
         self.control.push_front(attach_request::Frame::Hello(hello));
-        self.link = Link::Greeting { since: now };
+        self.link = Link::greeting(now);
     }
 
     /// The stream is gone. What it carried is forgotten, except that tasks which were refused still are.
     pub fn disconnected(&mut self) {
         self.link = Link::Down;
         self.turns.clear();
-        self.control.retain(|frame| matches!(frame, attach_request::Frame::Refused(_)));
+        self.control
+            .retain(|frame| matches!(frame, attach_request::Frame::Refused(_)));
         for track in self.attempts.values_mut() {
-            let acknowledged = track.acknowledged;
-            track.rewind(acknowledged);
             track.queued = false;
-            track.extra_credit = 0;
+            track.held = None;
         }
     }
 
     /// A frame has come.
     pub fn frame(&mut self, now: Duration, response: AttachResponse) -> Vec<Command> {
-        if let Link::Up { last_heard, .. } = &mut self.link {
-            *last_heard = now;
-        }
+        self.link.heard(now);
         match response.frame {
             Some(attach_response::Frame::Welcome(welcome)) => self.welcome(now, welcome),
-            Some(attach_response::Frame::Task(TaskRequest { envelope: Some(envelope), .. })) => {
+            Some(attach_response::Frame::Task(TaskRequest {
+                envelope: Some(envelope),
+                ..
+            })) => {
                 vec![Command::Admit(envelope)]
             }
             Some(attach_response::Frame::Task(TaskRequest { envelope: None, .. })) => self.not_understood("task"),
@@ -189,13 +109,14 @@ impl Courier {
             Some(attach_response::Frame::Ack(ack)) => self.acknowledge(&ack),
             Some(attach_response::Frame::Credit(credit)) => {
                 if let Some((id, track)) = self.track(&credit.attempt_id) {
-                    track.extra_credit = track.extra_credit.saturating_add(credit.bytes);
+                    track.window.granted(credit.bytes);
                     self.take_turn(id);
                 }
                 vec![]
             }
             Some(attach_response::Frame::Ping(ping)) => {
-                self.control.push_back(attach_request::Frame::Pong(Pong { nonce: ping.nonce }));
+                self.control
+                    .push_back(attach_request::Frame::Pong(Pong { nonce: ping.nonce }));
                 vec![]
             }
             Some(attach_response::Frame::Drain(drain)) => {
@@ -217,10 +138,15 @@ impl Courier {
                     self.accepted(order.id, phase);
                     return vec![];
                 }
-                self.attempts.insert(order.id, Track::new(Phase::Accepted));
+                let mut track = Track::new(Phase::Accepted);
+                track.window = Window::new(0, self.credit);
+                self.attempts.insert(order.id, track);
                 vec![Command::Start(Box::new(order))]
             }
-            Err(NotObeyed { attempt: Some(id), refusal }) if !self.attempts.contains_key(&id) => {
+            Err(NotObeyed {
+                attempt: Some(id),
+                refusal,
+            }) if !self.attempts.contains_key(&id) => {
                 self.refused(id, refusal);
                 vec![]
             }
@@ -248,12 +174,18 @@ impl Courier {
     }
 
     /// The attempt's journal has something new.
-    pub fn changed(&mut self, id: AttemptId, phase: Phase) {
-        if let Some(track) = self.attempts.get_mut(&id) {
-            track.phase = track.phase.max(phase);
-            track.more = true;
-            self.take_turn(id);
+    pub fn changed(&mut self, id: AttemptId, phase: Phase) -> Vec<Command> {
+        let Some(track) = self.attempts.get_mut(&id) else {
+            return vec![];
+        };
+        track.phase = track.phase.max(phase);
+        track.more = true;
+        if track.doomed && track.phase == Phase::Ended {
+            self.attempts.remove(&id);
+            return vec![Command::Forget(id)];
         }
+        self.take_turn(id);
+        vec![]
     }
 
     /// Says what is to leave next; `None` when there is nothing now.
@@ -265,12 +197,7 @@ impl Courier {
                 Some(attach_request::Frame::Hello(_)) => self.next_control(),
                 _ => None,
             },
-            Link::Up { .. } => self.next_control().or_else(|| {
-                let id = self.turns.pop_front()?;
-                let track = self.attempts.get_mut(&id)?;
-                track.queued = false;
-                Some(Output::Read(id, track.next_seq))
-            }),
+            Link::Up { .. } => self.next_control().or_else(|| self.next_turn()),
         }
     }
 
@@ -283,16 +210,20 @@ impl Courier {
         }
     }
 
-    /// The answer to [`Output::Read`]: the frame to send, if there was a chunk.
+    /// The answer to [`Output::Read`]: the frame to send, if there is a chunk and its window is open.
     pub fn chunk(&mut self, id: AttemptId, chunk: Option<LogChunk>) -> Option<AttachRequest> {
         let track = self.attempts.get_mut(&id)?;
         let Some(chunk) = chunk else {
             track.more = false;
             return None;
         };
-        track.next_seq = chunk.first_seq.saturating_add(chunk.event_count.into());
-        track.under_way.push_back((track.next_seq, chunk.raw_size));
-        track.under_way_bytes = track.under_way_bytes.saturating_add(chunk.raw_size);
+        if !track.window.may_send(chunk.raw_size) {
+            track.held = Some(chunk);
+            return None;
+        }
+        track
+            .window
+            .sent(chunk.first_seq.saturating_add(chunk.event_count.into()), chunk.raw_size);
         // After the end nothing follows.
         track.more = chunk.outcome.is_none();
         self.take_turn(id);
@@ -300,17 +231,13 @@ impl Courier {
     }
 
     /// When [`Self::is_dead`] is to be asked.
-    pub fn deadline(&self) -> Option<Duration> {
-        match self.link {
-            Link::Down => None,
-            Link::Greeting { since } => Some(since + WELCOME_WITHIN),
-            Link::Up { last_heard, dead_after, .. } => Some(last_heard + dead_after),
-        }
+    pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.link.deadline(now)
     }
 
     /// Says whether the cloud has been silent for too long.
-    pub fn is_dead(&self, now: Duration) -> bool {
-        self.deadline().is_some_and(|deadline| now >= deadline)
+    pub fn is_dead(&mut self, now: Duration) -> bool {
+        self.link.is_dead(now)
     }
 
     /// Says whether the link is past its greeting.
@@ -319,30 +246,34 @@ impl Courier {
     }
 
     fn welcome(&mut self, now: Duration, welcome: pb::Welcome) -> Vec<Command> {
-        if !(MIN_VERSION..=MAX_VERSION).contains(&welcome.version) {
+        if !(handshake::SUPPORTED.min..=handshake::SUPPORTED.max).contains(&welcome.version) {
             return vec![Command::Incompatible(welcome.version)];
         }
-        let heartbeat = match welcome.heartbeat_secs {
+        let interval = match welcome.heartbeat_secs {
             0 => DEFAULT_HEARTBEAT,
             secs => Duration::from_secs(secs.into()),
         };
-        let credit = match welcome.initial_credit_bytes {
+        self.credit = match welcome.initial_credit_bytes {
             0 => DEFAULT_CREDIT_BYTES,
             bytes => bytes,
         };
-        self.link = Link::Up { last_heard: now, dead_after: heartbeat * MISSED_HEARTBEATS, credit };
+        self.link = Link::up(interval, now);
+        for track in self.attempts.values_mut() {
+            track.rewind(track.window.acked_seq(), self.credit);
+        }
         let mut commands = Vec::new();
         for wanted in welcome.attempts {
-            let Some((id, track)) = self.track(&wanted.attempt_id) else { continue };
-            if wanted.archived {
-                self.attempts.remove(&id);
-                commands.push(Command::Forget(id));
+            let credit = self.credit;
+            let Some((id, track)) = self.track(&wanted.attempt_id) else {
                 continue;
-            }
+            };
             // May be lower than an earlier Ack: the cloud's database may have lost commits.
-            track.rewind(wanted.next_seq);
-            if wanted.cancel {
+            track.rewind(wanted.next_seq, credit);
+            if wanted.cancel && track.phase != Phase::Ended {
                 commands.push(Command::Cancel(id));
+            }
+            if wanted.archived {
+                commands.extend(self.archived(id));
             }
         }
         let ids: Vec<AttemptId> = self.attempts.keys().copied().collect();
@@ -350,24 +281,35 @@ impl Courier {
         commands
     }
 
-    fn acknowledge(&mut self, ack: &pb::Ack) -> Vec<Command> {
-        let Some((id, track)) = self.track(&ack.attempt_id) else { return vec![] };
-        if ack.archived {
+    /// The cloud has, or wants, nothing more of the attempt. One that is still at work goes when it has ended.
+    fn archived(&mut self, id: AttemptId) -> Option<Command> {
+        let track = self.attempts.get_mut(&id)?;
+        if track.phase == Phase::Ended {
             self.attempts.remove(&id);
-            return vec![Command::Forget(id)];
+            return Some(Command::Forget(id));
         }
-        while let Some((end, bytes)) = track.under_way.front().copied()
-            && end <= ack.next_seq
-        {
-            track.under_way.pop_front();
-            track.under_way_bytes = track.under_way_bytes.saturating_sub(bytes);
-        }
-        let before = track.acknowledged;
+        track.doomed = true;
+        None
+    }
+
+    fn acknowledge(&mut self, ack: &pb::Ack) -> Vec<Command> {
+        let Some((id, track)) = self.track(&ack.attempt_id) else {
+            return vec![];
+        };
+        let before = track.window.acked_seq();
         // An ack beyond what was sent says nothing that can be true.
-        track.acknowledged = before.max(ack.next_seq.min(track.next_seq));
-        let grown = (track.acknowledged > before).then_some(Command::Acknowledged(id, track.acknowledged));
+        track.window.acked(ack.next_seq.min(track.window.next_seq()));
+        if ack.archived {
+            // It has ended, whatever this agent has heard of it: the cloud has its End event.
+            track.phase = Phase::Ended;
+            return self.archived(id).into_iter().collect();
+        }
+        let after = track.window.acked_seq();
         self.take_turn(id);
-        grown.into_iter().collect()
+        (after > before)
+            .then_some(Command::Acknowledged(id, after))
+            .into_iter()
+            .collect()
     }
 
     fn track(&mut self, attempt_id: &str) -> Option<(AttemptId, &mut Track)> {
@@ -377,13 +319,30 @@ impl Courier {
 
     /// Queues the attempt if it has something to send and its window is open.
     fn take_turn(&mut self, id: AttemptId) {
-        let Link::Up { credit, .. } = self.link else { return };
-        let Some(track) = self.attempts.get_mut(&id) else { return };
-        let open = track.under_way_bytes < credit.saturating_add(track.extra_credit);
-        if track.more && open && !track.queued {
+        let Some(track) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        if track.may_send() && !track.queued && !track.doomed {
             track.queued = true;
             self.turns.push_back(id);
         }
+    }
+
+    /// What the next attempt in turn has: a chunk that was held back, or something to read.
+    fn next_turn(&mut self) -> Option<Output> {
+        while let Some(id) = self.turns.pop_front() {
+            let Some(track) = self.attempts.get_mut(&id) else {
+                continue;
+            };
+            track.queued = false;
+            let Some(held) = track.held.take() else {
+                return Some(Output::Read(id, track.window.next_seq()));
+            };
+            if let Some(frame) = self.chunk(id, Some(held)) {
+                return Some(Output::Frame(frame));
+            }
+        }
+        None
     }
 
     fn next_control(&mut self) -> Option<Output> {
@@ -391,7 +350,10 @@ impl Courier {
     }
 
     fn accepted(&mut self, id: AttemptId, phase: Phase) {
-        let accepted = Accepted { attempt_id: id.to_string(), phase: phase.to_pb().into() };
+        let accepted = Accepted {
+            attempt_id: id.to_string(),
+            phase: phase.to_pb().into(),
+        };
         if self.is_up() {
             self.control.push_back(attach_request::Frame::Accepted(accepted));
         }
@@ -400,12 +362,19 @@ impl Courier {
 
     fn refused(&mut self, id: AttemptId, refusal: Refusal) {
         let Refusal { reason, message } = refusal;
-        let refused = Refused { attempt_id: id.to_string(), reason: reason.to_owned(), message };
+        let refused = Refused {
+            attempt_id: id.to_string(),
+            reason: reason.to_owned(),
+            message,
+        };
         self.control.push_back(attach_request::Frame::Refused(refused));
     }
 
     fn not_understood(&mut self, name: &str) -> Vec<Command> {
-        self.control.push_back(attach_request::Frame::Unimplemented(Unimplemented { frame: name.to_owned() }));
+        self.control
+            .push_back(attach_request::Frame::Unimplemented(Unimplemented {
+                frame: name.to_owned(),
+            }));
         vec![]
     }
 }

@@ -8,15 +8,13 @@
 //! [`Courier`] does no IO and reads no clock; `reactor` owns the stream; neither knows processes, files or TLS.
 
 mod admission;
+mod command;
 mod courier;
+mod liveness;
 mod reactor;
+mod track;
 
 pub use admission::{Admission, EXPIRY_TOLERANCE, NotObeyed};
-pub use courier::{Command, Courier, Output};
+pub use command::{Command, Output};
+pub use courier::Courier;
 pub use reactor::{LinkEnd, Reactor};
-
-/// Lowest protocol version that this agent speaks.
-pub const MIN_VERSION: u32 = 1;
-
-/// Highest protocol version that this agent speaks.
-pub const MAX_VERSION: u32 = 1;

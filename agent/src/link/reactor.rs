@@ -59,7 +59,13 @@ impl<L: Launcher + ?Sized> Reactor<L> {
     /// Makes one with what the launcher's journal holds.
     pub fn new(launcher: Arc<L>, admission: Admission) -> Self {
         let courier = Courier::new(&launcher.known());
-        Self { courier, admission, launcher, starts: JoinSet::new(), epoch: Instant::now() }
+        Self {
+            courier,
+            admission,
+            launcher,
+            starts: JoinSet::new(),
+            epoch: Instant::now(),
+        }
     }
 
     /// Replaces the admission: a new policy, for tasks from now on.
@@ -80,7 +86,11 @@ impl<L: Launcher + ?Sized> Reactor<L> {
     ) -> LinkEnd {
         let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
         let ends = self.launcher.known();
-        let end_of = |id| ends.iter().find(|known| known.id == id).map_or(0, |known| known.next_seq);
+        let end_of = |id| {
+            ends.iter()
+                .find(|known| known.id == id)
+                .map_or(0, |known| known.next_seq)
+        };
         self.courier.connected(self.now(), hello, end_of);
         let end = self.attach(channel, sender, receiver, stop, on_up).await;
         self.courier.disconnected();
@@ -103,7 +113,7 @@ impl<L: Launcher + ?Sized> Reactor<L> {
         }
         let mut client = LinkServiceClient::new(channel);
         let attaching = client.attach(ReceiverStream::new(receiver));
-        let deadline = self.courier.deadline().map_or_else(Instant::now, |at| self.epoch + at);
+        let deadline = self.deadline();
         let mut inbound = match tokio::time::timeout_at(deadline, attaching).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return LinkEnd::Failed(status),
@@ -115,8 +125,12 @@ impl<L: Launcher + ?Sized> Reactor<L> {
             () = stop.cancelled() => LinkEnd::Stopped,
         };
         if let LinkEnd::Stopped = end {
-            let goodbye = Goodbye { reason: "the agent was told to stop".to_owned() };
-            let goodbye = AttachRequest { frame: Some(attach_request::Frame::Goodbye(goodbye)) };
+            let goodbye = Goodbye {
+                reason: "the agent was told to stop".to_owned(),
+            };
+            let goodbye = AttachRequest {
+                frame: Some(attach_request::Frame::Goodbye(goodbye)),
+            };
             if sender.try_send(goodbye).is_ok() {
                 drop(sender);
                 // The cloud ends its half when it has read ours.
@@ -135,7 +149,7 @@ impl<L: Launcher + ?Sized> Reactor<L> {
     ) -> LinkEnd {
         let mut on_up = Some(on_up);
         loop {
-            let deadline = self.courier.deadline().map_or_else(Instant::now, |at| self.epoch + at);
+            let deadline = self.deadline();
             tokio::select! {
                 // What comes in first: a cancel must not wait for output. The order is fixed for simulations.
                 biased;
@@ -165,9 +179,12 @@ impl<L: Launcher + ?Sized> Reactor<L> {
                     },
                     Err(_) => return LinkEnd::Closed,
                 },
-                () = sleep_until(deadline) => if self.courier.is_dead(self.now()) {
-                    return LinkEnd::Silent;
-                },
+                () = sleep_until(deadline) => {
+                    let now = self.now();
+                    if self.courier.is_dead(now) {
+                        return LinkEnd::Silent;
+                    }
+                }
             }
         }
     }
@@ -188,7 +205,10 @@ impl<L: Launcher + ?Sized> Reactor<L> {
 
     fn note(&mut self, changed: Vec<(AttemptId, Phase)>) {
         for (id, phase) in changed {
-            self.courier.changed(id, phase);
+            for command in self.courier.changed(id, phase) {
+                // Nothing that a journal says ends a link.
+                self.obey_one(command);
+            }
         }
     }
 
@@ -207,35 +227,49 @@ impl<L: Launcher + ?Sized> Reactor<L> {
     }
 
     fn obey(&mut self, commands: Vec<Command>) -> Option<LinkEnd> {
-        for command in commands {
-            match command {
-                Command::Admit(signed) => {
-                    let decision = self.admission.admit(signed, UnixMicros::now());
-                    if let Err(not_obeyed) = &decision {
-                        let refusal = &not_obeyed.refusal;
-                        tracing::warn!(attempt = ?not_obeyed.attempt, reason = refusal.reason, "a task was refused");
-                    }
-                    let more = self.courier.admitted(decision);
-                    if let Some(end) = self.obey(more) {
-                        return Some(end);
-                    }
+        commands.into_iter().find_map(|command| self.obey_one(command))
+    }
+
+    fn obey_one(&mut self, command: Command) -> Option<LinkEnd> {
+        match command {
+            Command::Admit(signed) => {
+                let decision = self.admission.admit(signed, UnixMicros::now());
+                if let Err(not_obeyed) = &decision {
+                    let refusal = &not_obeyed.refusal;
+                    tracing::warn!(attempt = ?not_obeyed.attempt, reason = refusal.reason, "a task was refused");
                 }
-                Command::Start(order) => {
-                    let launcher = Arc::clone(&self.launcher);
-                    // Runs to its end even when the link goes: its answer is then part of the next Hello.
-                    self.starts.spawn(async move {
-                        let id = order.id;
-                        (id, launcher.start(*order).await)
-                    });
-                }
-                Command::Cancel(id) => self.launcher.cancel(id),
-                Command::Acknowledged(id, next_seq) => self.launcher.acknowledged(id, next_seq),
-                Command::Forget(id) => self.launcher.forget(id),
-                Command::Redial(after) => return Some(LinkEnd::Drained(after)),
-                Command::Incompatible(version) => return Some(LinkEnd::Incompatible(version)),
+                let more = self.courier.admitted(decision);
+                self.obey(more)
             }
+            Command::Start(order) => {
+                let launcher = Arc::clone(&self.launcher);
+                // Runs to its end even when the link goes: its answer is then part of the next Hello.
+                self.starts.spawn(async move {
+                    let id = order.id;
+                    (id, launcher.start(*order).await)
+                });
+                None
+            }
+            Command::Cancel(id) => {
+                self.launcher.cancel(id);
+                None
+            }
+            Command::Acknowledged(id, next_seq) => {
+                self.launcher.acknowledged(id, next_seq);
+                None
+            }
+            Command::Forget(id) => {
+                self.launcher.forget(id);
+                None
+            }
+            Command::Redial(after) => Some(LinkEnd::Drained(after)),
+            Command::Incompatible(version) => Some(LinkEnd::Incompatible(version)),
         }
-        None
+    }
+
+    fn deadline(&mut self) -> Instant {
+        let now = self.now();
+        self.epoch + self.courier.deadline(now).unwrap_or(now)
     }
 
     fn now(&self) -> Duration {

@@ -1,0 +1,38 @@
+//! What the courier asks of whoever works the link for it.
+
+use std::time::Duration;
+
+use opslink::{
+    id::AttemptId,
+    pb::{AttachRequest, SignedEnvelope},
+};
+
+use crate::launch::Order;
+
+/// What the courier wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Check this task, then call [`super::Courier::admitted`].
+    Admit(SignedEnvelope),
+    /// Start this attempt, then call [`super::Courier::started`].
+    Start(Box<Order>),
+    /// Ask for the end of this attempt.
+    Cancel(AttemptId),
+    /// The cloud has everything below this event.
+    Acknowledged(AttemptId, u64),
+    /// The cloud has the attempt for good.
+    Forget(AttemptId),
+    /// Close the link and come back after this time.
+    Redial(Duration),
+    /// Close the link: this agent and the cloud have no protocol version in common.
+    Incompatible(u32),
+}
+
+/// What is to leave next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// This frame.
+    Frame(AttachRequest),
+    /// Read this attempt's journal at this event, then call [`super::Courier::chunk`].
+    Read(AttemptId, u64),
+}

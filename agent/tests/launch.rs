@@ -1,0 +1,241 @@
+//! The process launcher with real runner processes: start once, adopt after a restart, report what is lost.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use opslink::{id::AttemptId, pb, time::UnixMicros};
+use opslink_agent::{
+    config::StateDir,
+    journal::AttemptDir,
+    launch::{Launcher, Order, Phase, ProcessLauncher},
+};
+use prost::Message;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_opslink-agent");
+
+/// A state folder and the agent's half that runs attempts in it.
+struct Bench {
+    folder: tempfile::TempDir,
+    launcher: Option<ProcessLauncher>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        state.prepare().unwrap();
+        let mut bench = Self { folder, launcher: None };
+        bench.restart();
+        bench
+    }
+
+    fn state(&self) -> StateDir {
+        StateDir::new(self.folder.path())
+    }
+
+    fn restart(&mut self) {
+        self.launcher = None;
+        self.launcher = Some(ProcessLauncher::open(&self.state(), PathBuf::from(PROGRAM)).unwrap());
+    }
+
+    fn launcher(&self) -> &ProcessLauncher {
+        self.launcher.as_ref().unwrap()
+    }
+
+    fn dir(&self, id: AttemptId) -> AttemptDir {
+        AttemptDir::open(&self.state().attempts().join(id.to_string())).unwrap()
+    }
+
+    async fn start(&self, script: &str) -> AttemptId {
+        let order = order(script);
+        let id = order.id;
+        self.launcher().start(order).await.unwrap();
+        id
+    }
+
+    /// Waits for the runner's own word that it has started; returns its pid.
+    async fn runner_of(&self, id: AttemptId) -> u32 {
+        let dir = self.dir(id);
+        wait_for("the runner to start", || {
+            dir.record().unwrap().runner.map(|runner| runner.pid)
+        })
+        .await
+    }
+
+    async fn outcome(&self, id: AttemptId) -> pb::Outcome {
+        let launcher = self.launcher();
+        let ended = async { while !launcher.changed().await.contains(&(id, Phase::Ended)) {} };
+        tokio::time::timeout(Duration::from_secs(30), ended)
+            .await
+            .expect("the attempt did not end within 30 s");
+        let mut seq = 0;
+        loop {
+            let chunk = launcher.read(id, seq).unwrap().expect("an end");
+            seq = chunk.first_seq + u64::from(chunk.event_count);
+            if let Some(outcome) = chunk.outcome {
+                assert_eq!(launcher.read(id, seq).unwrap(), None, "nothing follows the end");
+                return outcome;
+            }
+        }
+    }
+}
+
+fn order(script: &str) -> Order {
+    let id = AttemptId::new();
+    let shell = pb::ShellSpec {
+        script: script.as_bytes().to_vec().into(),
+        ..Default::default()
+    };
+    let envelope = pb::TaskEnvelope {
+        attempt_id: id.to_string(),
+        spec: Some(pb::TaskSpec {
+            action: Some(pb::task_spec::Action::Shell(shell)),
+            ..Default::default()
+        }),
+        expires_time_us: UnixMicros::now().0,
+        ..Default::default()
+    };
+    let signed = pb::SignedEnvelope {
+        body: envelope.encode_to_vec().into(),
+        ..Default::default()
+    };
+    Order { id, signed, envelope }
+}
+
+async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn kill_hard(pid: u32) {
+    assert!(
+        Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+fn is_gone(path: &Path) -> Option<()> {
+    (!path.exists()).then_some(())
+}
+
+#[tokio::test]
+async fn an_attempt_runs_once_even_if_its_order_comes_again_after_its_journal_is_gone() {
+    let mut bench = Bench::new();
+    let witness = bench.folder.path().join("witness");
+    let order = order(&format!("echo ran >> {}", witness.display()));
+    let id = order.id;
+    bench.launcher().start(order.clone()).await.unwrap();
+    assert_eq!(bench.outcome(id).await.kind(), pb::OutcomeKind::Succeeded);
+
+    let again = bench.launcher().start(order.clone()).await.unwrap_err();
+    assert_eq!(again.reason, "ATTEMPT_REPLAYED");
+    bench.launcher().forget(id);
+    let path = bench.dir(id).path().to_owned();
+    wait_for("the journal to go", || is_gone(&path)).await;
+    assert_eq!(
+        bench.launcher().start(order.clone()).await.unwrap_err().reason,
+        "ATTEMPT_REPLAYED"
+    );
+    bench.restart();
+    assert_eq!(
+        bench.launcher().start(order).await.unwrap_err().reason,
+        "ATTEMPT_REPLAYED"
+    );
+    assert!(!path.exists(), "a refused order leaves no trace");
+    assert_eq!(std::fs::read_to_string(witness).unwrap(), "ran\n");
+}
+
+#[tokio::test]
+async fn a_running_attempt_survives_the_agent_and_is_adopted_with_the_same_process() {
+    let mut bench = Bench::new();
+    let gate = bench.folder.path().join("gate");
+    let id = bench
+        .start(&format!(
+            "echo before; until [ -e {} ]; do sleep 0.05; done; echo after",
+            gate.display()
+        ))
+        .await;
+    let pid = bench.runner_of(id).await;
+    bench.restart();
+    let known = bench.launcher().known();
+    assert_eq!((known.len(), known[0].id, known[0].phase), (1, id, Phase::Running));
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(bench.outcome(id).await.kind(), pb::OutcomeKind::Succeeded);
+    assert_eq!(bench.dir(id).record().unwrap().runner.unwrap().pid, pid);
+}
+
+#[tokio::test]
+async fn a_killed_runner_is_reported_as_lost() {
+    let bench = Bench::new();
+    let id = bench.start("sleep 60").await;
+    kill_hard(bench.runner_of(id).await);
+    let outcome = bench.outcome(id).await;
+    assert_eq!(
+        (outcome.kind(), outcome.reason.as_str()),
+        (pb::OutcomeKind::Lost, "RUNNER_LOST")
+    );
+}
+
+#[tokio::test]
+async fn a_runner_that_died_while_the_agent_was_down_is_reported_as_lost() {
+    let mut bench = Bench::new();
+    let id = bench.start("sleep 60").await;
+    let pid = bench.runner_of(id).await;
+    bench.launcher = None;
+    kill_hard(pid);
+    wait_for("the runner to die", || (!is_alive(pid)).then_some(())).await;
+    bench.restart();
+    assert_eq!(bench.launcher().known()[0].phase, Phase::Ended);
+    let end = bench.launcher().read(id, 0).unwrap().unwrap();
+    assert_eq!(end.outcome.unwrap().reason, "RUNNER_LOST");
+}
+
+#[tokio::test]
+async fn an_adopted_runner_that_dies_is_reported_as_lost() {
+    let mut bench = Bench::new();
+    let id = bench.start("sleep 60").await;
+    let pid = bench.runner_of(id).await;
+    bench.restart();
+    kill_hard(pid);
+    assert_eq!(bench.outcome(id).await.reason, "RUNNER_LOST");
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_a_runner_that_only_reconnects_after_it() {
+    let mut bench = Bench::new();
+    let id = bench.start("sleep 60").await;
+    bench.runner_of(id).await;
+    bench.restart();
+    // The runner has not redialed yet, or has: the cancel must hold either way.
+    bench.launcher().cancel(id);
+    assert_eq!(bench.outcome(id).await.kind(), pb::OutcomeKind::Canceled);
+}
+
+#[tokio::test]
+async fn a_runner_that_cannot_be_started_leaves_no_trace() {
+    let mut bench = Bench::new();
+    bench.launcher = None;
+    let launcher = ProcessLauncher::open(&bench.state(), PathBuf::from("/nonexistent/agent")).unwrap();
+    let refusal = launcher.start(order("true")).await.unwrap_err();
+    assert_eq!(refusal.reason, "RUNNER_UNSTARTABLE");
+    assert_eq!(launcher.known(), []);
+    assert_eq!(std::fs::read_dir(bench.state().attempts()).unwrap().count(), 0);
+}
