@@ -128,7 +128,10 @@ mod tests {
             .filter(|file| file.package() == "opslink.v1")
             .flat_map(|file| &file.service)
             .flat_map(|service| {
-                service.method.iter().map(|method| format!("/opslink.v1.{}/{}", service.name(), method.name()))
+                service
+                    .method
+                    .iter()
+                    .map(|method| format!("/opslink.v1.{}/{}", service.name(), method.name()))
             })
             .collect();
         let listed: BTreeSet<String> = Rpc::ALL.iter().map(|rpc| rpc.path()).collect();

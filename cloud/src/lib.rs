@@ -3,7 +3,18 @@
 //! Start reading at [`server`]: it wires everything together, top-down. The services in [`service`] are thin:
 //! decode, authorize ([`identity::Gate`]), call, encode. This crate never knows the agent crate.
 
+pub mod agents;
 pub mod authz;
+mod background;
+pub mod config;
+pub mod gateway;
 pub mod identity;
+mod ingest;
+pub mod link;
+pub mod pki;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod tail;
+pub mod task;
+pub mod tls;

@@ -1,18 +1,28 @@
 //! Who is calling: people by session, programs by API token, agents by client certificate.
 //!
-//! [`Gate`] is the first line of every handler. It turns a request into a [`Caller`] or an [`AgentPeer`], or into the
-//! error that says what to do.
+//! [`Gate`] is the first line of every handler. It turns a request into a [`Caller`], a [`Visitor`] or an
+//! [`AgentPeer`], or into the error that says what to do. [`Accounts`] logs people in and out.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use opslink::{id::AgentId, time::UnixMicros};
+use opslink::{id::AgentId, locale::Language, time::UnixMicros};
 
 use crate::store::record::{Audit, Role, User};
 
+mod accounts;
+mod attempts;
+mod cache;
+mod credential;
 mod gate;
+mod origin;
+mod password;
+pub mod secret;
 
+pub use accounts::{Accounts, FirstPassword, LoggedIn};
+pub use credential::{CONSOLE_HEADER, SESSION_COOKIES};
 pub use gate::Gate;
+pub use origin::SameOrigin;
 
 /// What the accept loop knows about a connection; in the extensions of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +33,19 @@ pub struct PeerInfo {
     pub certificate: Option<Bytes>,
     /// False on the plain listener.
     pub tls: bool,
+}
+
+/// Somebody of whom nothing was asked.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// Address that it calls from; empty when unknown.
+    pub peer: String,
+    /// Language of its messages.
+    pub language: Language,
+    /// It comes over TLS.
+    pub tls: bool,
+    /// It is the console, on our own origin.
+    pub is_console: bool,
 }
 
 /// An authenticated person or program.

@@ -1,0 +1,124 @@
+//! Options of the program; each can also be given as `OPSLINK_CLOUD_*` in the environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// The OpsLink cloud.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opslink-cloud",
+    version,
+    about = "The OpsLink cloud: agents, people and programs meet here"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the cloud until SIGTERM or Ctrl-C.
+    Serve(Box<Serve>),
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Folder for the database, the CA certificate and the first password.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "OPSLINK_CLOUD_DATA",
+        default_value = "/var/lib/opslink-cloud"
+    )]
+    pub data: PathBuf,
+
+    /// Address of the TLS port: agents, console, cloudctl, gRPC, gRPC-web.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "OPSLINK_CLOUD_LISTEN",
+        default_value = "127.0.0.1:7443"
+    )]
+    pub listen: SocketAddr,
+
+    /// Address of a second port without TLS; loopback only, for a console without certificate warning.
+    #[arg(long, value_name = "ADDR", env = "OPSLINK_CLOUD_PLAIN_LISTEN")]
+    pub plain_listen: Option<SocketAddr>,
+
+    /// PostgreSQL instead of the embedded database: postgres://user:password@host/database.
+    #[arg(long, value_name = "URL", env = "OPSLINK_CLOUD_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// URL that agents and clients use, when it is not the listen address.
+    #[arg(long, value_name = "URL", env = "OPSLINK_CLOUD_PUBLIC_URL")]
+    pub public_url: Option<String>,
+
+    /// More names and addresses for the server's certificate.
+    #[arg(
+        long = "name",
+        value_name = "NAME",
+        env = "OPSLINK_CLOUD_NAMES",
+        value_delimiter = ','
+    )]
+    pub names: Vec<String>,
+
+    /// For demos and tests: makes the first admin with this password, which needs no change.
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "OPSLINK_CLOUD_DEV_ADMIN_PASSWORD",
+        hide_env_values = true,
+        hide = true
+    )]
+    pub dev_admin_password: Option<String>,
+
+    /// Prints one line of JSON on stdout when ready.
+    #[arg(long, env = "OPSLINK_CLOUD_READY_JSON")]
+    pub ready_json: bool,
+
+    /// Writes the log as JSON lines.
+    #[arg(long, env = "OPSLINK_CLOUD_LOG_JSON")]
+    pub log_json: bool,
+}
+
+impl Serve {
+    /// Options of an in-process cloud on free ports of loopback, for tests.
+    pub fn for_tests(data: PathBuf) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data,
+            listen: any,
+            plain_listen: Some(any),
+            database_url: None,
+            public_url: None,
+            names: Vec::new(),
+            dev_admin_password: Some("correct-horse-battery".to_owned()),
+            ready_json: false,
+            log_json: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_may_be_repeated_or_listed() {
+        let cli = Cli::parse_from(["opslink-cloud", "serve", "--name", "a,b", "--name", "10.0.0.1"]);
+        let Command::Serve(serve) = cli.command;
+        assert_eq!(serve.names, ["a", "b", "10.0.0.1"]);
+        assert_eq!(serve.listen.port(), 7443);
+    }
+}

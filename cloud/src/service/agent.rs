@@ -1,0 +1,235 @@
+//! `AgentService`: the enrolled machines, their labels, and the tokens that new ones join with.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::Stream;
+use opslink::{
+    convert, locale::Language, pb, pb::agent_service_server::AgentService, problem::Problem, reason::Reason,
+    selector::Selector,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{
+    join_token::JoinTokens,
+    page,
+    status::{language, store_problem, to_status},
+};
+use crate::{
+    agents::{AgentView, Directory},
+    authz::Rpc,
+    identity::{Caller, Gate},
+    store::{self, Store},
+    task::Engine,
+};
+
+mod watch;
+
+/// Agents in one page when none is asked for, and at most.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// The service.
+pub struct Service {
+    /// Who may.
+    pub gate: Gate,
+    /// Where labels and removals are kept.
+    pub store: Arc<dyn Store>,
+    /// The living agents.
+    pub directory: Directory,
+    /// Ends what removed agents were doing.
+    pub engine: Engine,
+    /// Join tokens.
+    pub join_tokens: JoinTokens,
+    /// Ends the watches when the server stops.
+    pub stop: CancellationToken,
+}
+
+impl Service {
+    fn find(&self, id_or_name: &str) -> Result<AgentView, Problem> {
+        self.directory
+            .find(id_or_name)
+            .ok_or_else(|| Problem::new(Reason::AgentNotFound).with("agent", id_or_name))
+    }
+
+    fn list(&self, request: pb::ListAgentsRequest) -> Result<pb::ListAgentsResponse, Problem> {
+        let views = if request.filter.trim().is_empty() {
+            self.directory.list()
+        } else {
+            self.directory.select(&Selector::parse_expression(&request.filter)?)
+        };
+        let total_size = i32::try_from(views.len()).unwrap_or(i32::MAX);
+        let after = page::after(&request.page_token)?;
+        let size = page::size(request.page_size, PAGE.0, PAGE.1)?;
+        let rest = views
+            .into_iter()
+            .filter(|view| after.as_ref().is_none_or(|after| view.agent.name > *after));
+        let (views, next_page_token) = page::cut(rest, size, |view| view.agent.name.clone());
+        Ok(pb::ListAgentsResponse {
+            agents: views.iter().map(AgentView::to_pb).collect(),
+            next_page_token,
+            total_size,
+        })
+    }
+
+    async fn set_labels(&self, caller: &Caller, request: pb::SetAgentLabelsRequest) -> Result<pb::Agent, Problem> {
+        let labels = convert::labels("labels", request.labels)?;
+        let view = self.find(&request.agent)?;
+        let detail = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(",");
+        let audit = caller.audit("agent.set_labels", format!("agent/{}", view.agent.id), detail);
+        let agent = match self.store.agent_set_labels(view.agent.id, labels, audit).await {
+            Ok(agent) => agent,
+            Err(error) => return Err(gone(error, &view)),
+        };
+        let id = agent.id;
+        self.directory.upsert(agent);
+        self.directory
+            .get(id)
+            .map(|view| view.to_pb())
+            .ok_or_else(|| not_found(&view))
+    }
+
+    async fn remove(&self, caller: &Caller, request: &pb::RemoveAgentRequest) -> Result<(), Problem> {
+        let view = self.find(&request.agent)?;
+        let id = view.agent.id;
+        let audit = caller.audit(
+            "agent.remove",
+            format!("agent/{id}"),
+            format!("name {}", view.agent.name),
+        );
+        self.store
+            .agent_remove(id, audit)
+            .await
+            .map_err(|error| gone(error, &view))?;
+        // From here no handshake succeeds: the TLS verifier asks the directory.
+        self.directory.remove(id);
+        self.engine.agent_removed(id).await
+    }
+}
+
+fn not_found(view: &AgentView) -> Problem {
+    Problem::new(Reason::AgentNotFound).with("agent", &view.agent.name)
+}
+
+/// Somebody else removed the agent between our look and our write.
+fn gone(error: store::Error, view: &AgentView) -> Problem {
+    match error {
+        store::Error::NotFound { .. } => not_found(view),
+        store::Error::Unavailable { .. } | store::Error::Corrupt { .. } | store::Error::Exists { .. } => {
+            store_problem(error)
+        }
+    }
+}
+
+fn refuse(language: Language) -> impl Fn(Problem) -> Status {
+    move |problem| to_status(&problem, language)
+}
+
+#[tonic::async_trait]
+impl AgentService for Service {
+    type WatchAgentsStream = Pin<Box<dyn Stream<Item = Result<pb::WatchAgentsResponse, Status>> + Send>>;
+
+    async fn list_agents(
+        &self,
+        request: Request<pb::ListAgentsRequest>,
+    ) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        self.gate.permit(&request, Rpc::ListAgents).await?;
+        let refuse = refuse(language(request.metadata()));
+        Ok(Response::new(self.list(request.into_inner()).map_err(refuse)?))
+    }
+
+    async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
+        self.gate.permit(&request, Rpc::GetAgent).await?;
+        let refuse = refuse(language(request.metadata()));
+        let view = self.find(&request.into_inner().agent).map_err(refuse)?;
+        Ok(Response::new(pb::GetAgentResponse {
+            agent: Some(view.to_pb()),
+        }))
+    }
+
+    async fn watch_agents(
+        &self,
+        request: Request<pb::WatchAgentsRequest>,
+    ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+        self.gate.permit(&request, Rpc::WatchAgents).await?;
+        Ok(Response::new(Box::pin(watch::watch(
+            self.directory.clone(),
+            watch::HEARTBEAT,
+            self.stop.clone(),
+        ))))
+    }
+
+    async fn match_agents(
+        &self,
+        request: Request<pb::MatchAgentsRequest>,
+    ) -> Result<Response<pb::MatchAgentsResponse>, Status> {
+        self.gate.permit(&request, Rpc::MatchAgents).await?;
+        let refuse = refuse(language(request.metadata()));
+        let selector = Selector::parse(request.into_inner().selector.unwrap_or_default())
+            .map_err(Problem::from)
+            .map_err(refuse)?;
+        let agents = self.directory.select(&selector).iter().map(AgentView::to_pb).collect();
+        Ok(Response::new(pb::MatchAgentsResponse { agents }))
+    }
+
+    async fn set_agent_labels(
+        &self,
+        request: Request<pb::SetAgentLabelsRequest>,
+    ) -> Result<Response<pb::SetAgentLabelsResponse>, Status> {
+        let caller = self.gate.permit(&request, Rpc::SetAgentLabels).await?;
+        let refuse = refuse(language(request.metadata()));
+        let agent = self.set_labels(&caller, request.into_inner()).await.map_err(refuse)?;
+        Ok(Response::new(pb::SetAgentLabelsResponse { agent: Some(agent) }))
+    }
+
+    async fn remove_agent(
+        &self,
+        request: Request<pb::RemoveAgentRequest>,
+    ) -> Result<Response<pb::RemoveAgentResponse>, Status> {
+        let caller = self.gate.permit(&request, Rpc::RemoveAgent).await?;
+        let refuse = refuse(language(request.metadata()));
+        self.remove(&caller, request.get_ref()).await.map_err(refuse)?;
+        Ok(Response::new(pb::RemoveAgentResponse {}))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<pb::CreateJoinTokenRequest>,
+    ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
+        let caller = self.gate.permit(&request, Rpc::CreateJoinToken).await?;
+        let refuse = refuse(language(request.metadata()));
+        Ok(Response::new(
+            self.join_tokens
+                .create(&caller, request.into_inner())
+                .await
+                .map_err(refuse)?,
+        ))
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<pb::ListJoinTokensRequest>,
+    ) -> Result<Response<pb::ListJoinTokensResponse>, Status> {
+        self.gate.permit(&request, Rpc::ListJoinTokens).await?;
+        let refuse = refuse(language(request.metadata()));
+        Ok(Response::new(
+            self.join_tokens.list(request.get_ref()).await.map_err(refuse)?,
+        ))
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<pb::RevokeJoinTokenRequest>,
+    ) -> Result<Response<pb::RevokeJoinTokenResponse>, Status> {
+        let caller = self.gate.permit(&request, Rpc::RevokeJoinToken).await?;
+        let refuse = refuse(language(request.metadata()));
+        self.join_tokens
+            .revoke(&caller, &request.get_ref().id)
+            .await
+            .map_err(refuse)?;
+        Ok(Response::new(pb::RevokeJoinTokenResponse {}))
+    }
+}

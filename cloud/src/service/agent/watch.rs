@@ -1,0 +1,192 @@
+//! The stream of `WatchAgents`: everything once, then each change, and a heartbeat when nothing happens.
+
+use std::{collections::VecDeque, time::Duration};
+
+use futures::{Stream, stream};
+use opslink::{convert, pb, pb::watch_agents_response::Event, reason::Reason, time::UnixMicros};
+use tokio::{sync::broadcast, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::{
+    agents::{AgentView, Change, Directory},
+    service::status::to_status,
+};
+
+/// Longest silence of a watch.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Agents in one message of a snapshot: 10,000 of them in one would pass every limit of message size.
+const SNAPSHOT_PART: usize = 1000;
+
+struct Watch {
+    directory: Directory,
+    changes: broadcast::Receiver<Change>,
+    ready: VecDeque<Event>,
+    heartbeat: Duration,
+    heartbeat_at: Instant,
+    stop: CancellationToken,
+    ended: bool,
+}
+
+/// Starts watching. Ends when the server stops.
+///
+/// The snapshot's first message holds up to 1,000 agents; the rest follows as changes, which a client treats alike.
+pub(super) fn watch(
+    directory: Directory,
+    heartbeat: Duration,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<pb::WatchAgentsResponse, Status>> + Send {
+    // First the subscription, then the list: a change between the two comes twice, never not at all.
+    let changes = directory.subscribe();
+    let mut watch = Watch {
+        directory,
+        changes,
+        ready: VecDeque::new(),
+        heartbeat,
+        heartbeat_at: Instant::now() + heartbeat,
+        stop,
+        ended: false,
+    };
+    watch.start_over();
+    stream::unfold(watch, |mut watch| async move {
+        watch.next().await.map(|item| (item, watch))
+    })
+}
+
+impl Watch {
+    fn start_over(&mut self) {
+        let views = self.directory.list();
+        let (first, rest) = views.split_at(views.len().min(SNAPSHOT_PART));
+        let agents = first.iter().map(AgentView::to_pb).collect();
+        self.ready.clear();
+        self.ready.push_back(Event::Snapshot(pb::AgentSnapshot { agents }));
+        self.ready.extend(rest.iter().map(|view| Event::Changed(view.to_pb())));
+    }
+
+    async fn next(&mut self) -> Option<Result<pb::WatchAgentsResponse, Status>> {
+        if self.ended {
+            return None;
+        }
+        if let Some(event) = self.ready.pop_front() {
+            return Some(self.send(event));
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {
+                self.ended = true;
+                Some(Err(to_status(&Reason::Draining.into(), opslink::locale::Language::En)))
+            }
+            change = self.changes.recv() => match change {
+                Ok(Change::Upserted(view)) => Some(self.send(Event::Changed(view.to_pb()))),
+                Ok(Change::Removed(id)) => Some(self.send(Event::Removed(id.to_string()))),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    self.start_over();
+                    let event = self.ready.pop_front()?;
+                    Some(self.send(event))
+                }
+                Err(broadcast::error::RecvError::Closed) => None,
+            },
+            () = tokio::time::sleep_until(self.heartbeat_at) => {
+                let time = Some(convert::timestamp(UnixMicros::now()));
+                Some(self.send(Event::Heartbeat(pb::Heartbeat { time })))
+            }
+        }
+    }
+
+    fn send(&mut self, event: Event) -> Result<pb::WatchAgentsResponse, Status> {
+        self.heartbeat_at = Instant::now() + self.heartbeat;
+        Ok(pb::WatchAgentsResponse { event: Some(event) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use opslink::id::AgentId;
+
+    use super::*;
+    use crate::store::record::Agent;
+
+    fn agent(name: &str) -> Agent {
+        Agent {
+            id: AgentId::new(),
+            name: name.to_owned(),
+            labels: Default::default(),
+            facts: Default::default(),
+            connections: Vec::new(),
+            enrolled_at: UnixMicros(1),
+            last_seen_at: None,
+            session_epoch: 0,
+            removed: false,
+        }
+    }
+
+    /// What comes next beside heartbeats.
+    async fn news<S>(watch: &mut S) -> Option<Result<pb::WatchAgentsResponse, Status>>
+    where
+        S: Stream<Item = Result<pb::WatchAgentsResponse, Status>> + Unpin,
+    {
+        loop {
+            match watch.next().await {
+                Some(Ok(pb::WatchAgentsResponse {
+                    event: Some(Event::Heartbeat(_)),
+                })) => {}
+                other => return other,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_has_the_list_then_changes_then_heartbeats_then_an_end() {
+        let (directory, stop) = (Directory::default(), CancellationToken::new());
+        let (a, b) = (agent("a"), agent("b"));
+        directory.upsert(a.clone());
+        let mut watch = Box::pin(watch(directory.clone(), Duration::from_millis(20), stop.clone()));
+        let Some(Ok(first)) = watch.next().await else {
+            panic!("no snapshot")
+        };
+        let Some(Event::Snapshot(snapshot)) = first.event else {
+            panic!("{first:?}")
+        };
+        assert_eq!(snapshot.agents.len(), 1);
+
+        directory.upsert(b.clone());
+        let Some(Ok(changed)) = news(&mut watch).await else {
+            panic!("no change")
+        };
+        assert!(matches!(changed.event, Some(Event::Changed(agent)) if agent.name == "b"));
+        directory.remove(a.id);
+        let Some(Ok(removed)) = news(&mut watch).await else {
+            panic!("no removal")
+        };
+        assert!(matches!(removed.event, Some(Event::Removed(id)) if id == a.id.to_string()));
+
+        let Some(Ok(heartbeat)) = watch.next().await else {
+            panic!("no heartbeat")
+        };
+        assert!(matches!(heartbeat.event, Some(Event::Heartbeat(_))));
+        stop.cancel();
+        assert!(watch.next().await.unwrap().is_err());
+        assert!(watch.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_large_fleet_comes_in_messages_of_bounded_size() {
+        let directory = Directory::default();
+        for n in 0..SNAPSHOT_PART + 5 {
+            directory.upsert(agent(&format!("a{n:05}")));
+        }
+        let mut watch = Box::pin(watch(directory, HEARTBEAT, CancellationToken::new()));
+        let Some(Ok(first)) = watch.next().await else {
+            panic!("no snapshot")
+        };
+        assert!(matches!(first.event, Some(Event::Snapshot(snapshot)) if snapshot.agents.len() == SNAPSHOT_PART));
+        for _ in 0..5 {
+            let Some(Ok(next)) = watch.next().await else {
+                panic!("no rest")
+            };
+            assert!(matches!(next.event, Some(Event::Changed(_))));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Pages of a list: sizes within bounds, and tokens that say after which key to go on.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use opslink::problem::Problem;
+
+use super::status::bad_field;
+
+/// Returns the size of a page: `default` for 0, at most `most`.
+pub(super) fn size(wanted: i32, default: usize, most: usize) -> Result<usize, Problem> {
+    match usize::try_from(wanted) {
+        Ok(0) => Ok(default),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(bad_field("page_size", "must not be negative")),
+    }
+}
+
+/// Returns the key after which the page begins.
+pub(super) fn after(token: &str) -> Result<Option<String>, Problem> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let unreadable = || bad_field("page_token", "must be the `next_page_token` of an earlier answer");
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
+    String::from_utf8(bytes).map(Some).map_err(|_| unreadable())
+}
+
+/// Takes one page out of `items`, which are in the order of the list and begin after the token's key already. Returns
+/// it with the token of the next one.
+pub(super) fn cut<T>(items: impl Iterator<Item = T>, size: usize, key: impl Fn(&T) -> String) -> (Vec<T>, String) {
+    let mut items = items.peekable();
+    let page: Vec<T> = items.by_ref().take(size).collect();
+    let next = match (page.last(), items.peek()) {
+        (Some(last), Some(_)) => URL_SAFE_NO_PAD.encode(key(last)),
+        (Some(_) | None, _) => String::new(),
+    };
+    (page, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_cover_everything_once() {
+        let all: Vec<String> = (0..7).map(|n| format!("k{n}")).collect();
+        let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let from = after(&token).unwrap();
+            let rest = all
+                .iter()
+                .filter(|key| from.as_ref().is_none_or(|from| *key > from))
+                .cloned();
+            let (page, next) = cut(rest, 3, Clone::clone);
+            seen.extend(page);
+            pages += 1;
+            token = next;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((seen, pages), (all, 3));
+    }
+
+    #[test]
+    fn sizes_stay_in_bounds_and_foreign_tokens_are_refused() {
+        assert_eq!(size(0, 100, 1000).unwrap(), 100);
+        assert_eq!(size(5000, 100, 1000).unwrap(), 1000);
+        assert!(size(-1, 100, 1000).is_err());
+        assert!(after("%%%").is_err());
+    }
+}
