@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The console's entry: what the browser starts.
+
+fn main() {
+    opslink_ui::start();
+}

@@ -1,0 +1,234 @@
+# 控制台文案。两种语言的条目必须一致，由 `logic::catalogue` 检查。
+
+## 框架
+skip-to-content = 跳到正文
+nav = 主导航
+nav-run = 执行
+nav-admin = 管理
+menu = 菜单
+home = 首页
+agents = 代理
+tasks = 任务
+run-shell = Shell
+run-sql = SQL
+tokens = API 令牌
+audit = 审计
+account = 账户
+account-sub = 修改密码。API 令牌在单独的页面管理。
+logout = 退出
+language = 语言
+theme = 主题
+theme-light = 浅色
+theme-dark = 深色
+theme-auto = 跟随系统
+keyboard = 键盘快捷键
+crumbs = 当前位置
+key-filter = 筛选本页
+key-run = 执行当前任务
+key-follow = 跟随输出
+key-wrap = 长行换行
+key-times = 显示时间
+key-next = 下一处
+key-previous = 上一处
+key-end = 跳到末尾
+key-close = 关闭
+key-help = 本列表
+
+## 词
+all = 全部
+name = 名称
+role = 角色
+role-viewer = 查看者
+role-operator = 操作员
+role-admin = 管理员
+role-unspecified = –
+status = 状态
+labels = 标签
+actions = 操作
+action = 动作
+who = 操作者
+when = 时间
+detail = 详情
+resource = 对象
+peer = 来源
+created = 创建
+created-by = 创建者
+duration = 耗时
+progress = 代理
+last-seen = 最近在线
+last-used = 最近使用
+expires = 到期
+default = 默认
+none = –
+done = 完成
+edit = 编辑
+save = 保存
+saved = 已保存
+cancel = 取消
+close = 关闭
+keep = 保留
+revoke = 吊销
+copy = 复制
+copied = 已复制
+copy-refused = 浏览器不允许复制，请选中文字手动复制。
+load-more = 加载更多
+filter-clear = 清除筛选
+now-online = 现在
+
+## 状态
+state-unknown = 未知
+state-online = 在线
+state-offline = 离线
+state-pending = 等待中
+state-held = 未轮到
+state-queued = 排队中
+state-dispatched = 启动中
+state-running = 运行中
+state-succeeded = 成功
+state-failed = 失败
+state-timed-out = 超时
+state-canceled = 已取消
+state-refused = 被拒绝
+state-expired = 已过期
+state-lost = 结果未知
+
+## 时间
+ago-now = 刚刚
+ago-second = { $n } 秒前
+ago-minute = { $n } 分钟前
+ago-hour = { $n } 小时前
+ago-day = { $n } 天前
+days = { $n } 天
+sync-lost = 连接已断开。最后同步于 { $at }（{ $ago }），正在重试。
+
+## 错误
+error-unreachable = 云端没有应答。
+error-unreachable-why = 网络不通，或者云端正在重启。
+error-unreachable-fix = 控制台会尽量自动重试；否则请重复刚才的操作。
+error-chunk = 有一段输出无法读取。
+error-chunk-fix = 请用 cloudctl logs 下载原始输出，并报告此问题。
+
+## 登录
+login = 登录
+login-busy = 正在登录 …
+login-heading = 登录
+login-first = 第一次使用？
+login-first-how = 云端首次启动时打印了 “admin” 的密码，也保存在数据目录的 initial-password 文件中。
+username = 用户名
+password = 密码
+password-current = 当前密码
+password-new = 新密码
+password-again = 再次输入新密码
+password-hint = 至少 12 个字符，可以是一句话。
+password-short = 新密码至少需要 12 个字符。
+password-differs = 两次输入的新密码不一致。
+password-change = 修改密码
+password-changed = 密码已修改，其他会话已结束。
+password-forced = 设置密码
+password-forced-why = 自动生成的密码仅用于首次登录。
+session-expired = 会话已结束
+session-expired-why = 重新登录后可继续操作，本页内容不会丢失。
+
+## 首页
+home-running = { $n ->
+    [0] 正在运行
+   *[other] 正在运行（{ $count }）
+}
+home-running-none = 没有正在运行的任务。
+home-recent = 最近完成
+home-all-tasks = 全部任务
+home-all-agents = 全部代理
+home-online-of = / { $total } 在线
+home-more = 还有 { $count } 个
+checklist = 三步看到第一行输出
+step-login = 登录
+step-login-why = 已完成。
+step-agent = 添加代理
+step-agent-why = 在机器上粘贴一行命令，它会主动连到云端。
+step-agent-go = 添加代理
+step-task = 执行任务
+step-task-why = 执行命令或 SQL，实时查看输出。
+step-task-go = 执行命令
+
+## 代理
+agents-filter = 按标签或名称筛选
+agents-online-of = { $total } 个中 { $online } 个在线
+agents-none = 还没有代理。粘贴一行命令即可加入一台机器。
+agents-no-match = 没有匹配的代理。
+agent-version = 版本
+add-agent = 添加代理
+add-agent-sub = 在新机器上粘贴一行命令，它就成为代理。
+agent-name = 名称
+agent-name-hint = 小写字母、数字和 . _ -；留空则使用主机名。
+agent-labels-hint = 名称=值，用逗号分隔。选择器和权限以此为准。
+agent-ttl = 有效期
+agent-ttl-hint = 只能使用一次。
+ttl-15m = 15 分钟
+ttl-1h = 1 小时
+ttl-1d = 1 天
+ttl-7d = 7 天
+agent-line = 加入命令
+agent-line-make = 生成命令
+agent-line-how = 在新机器上粘贴执行。其中含有密钥，仅在此显示。
+agent-line-expires = 仅可使用一次，有效期至
+agent-line-revoke = 作废此命令
+agent-line-revoked = 此命令已作废。
+agent-waiting = 正在等待代理加入 …
+agent-arrived = 已加入。
+agent-open = 查看代理
+agent-another = 再添加一个
+agent-unknown = 没有这个代理，可能已被移除。
+agent-remove = 移除代理
+agent-remove-why = 证书将被吊销，连接在 5 秒内断开；任务记录保留。再次使用需要重新加入。
+agent-remove-type = 输入 { $name } 以确认
+agent-removed = 代理已移除
+agent-tasks = 最近任务
+agent-tasks-none = 这里还没有执行过任务。
+label-bad = “{ $part }” 不是 名称=值 的形式。
+facts = 信息
+fact-host = 主机名
+fact-system = 系统
+fact-kernel = 内核
+fact-cpus = CPU 数
+fact-memory = 内存
+fact-capabilities = 可执行
+fact-enrolled = 加入时间
+fact-id = ID
+connections = 数据库连接
+connections-none = 没有连接。
+connections-hint = 此代理可以访问的数据库，由代理上的文件命名；密码不会离开代理。
+
+## 任务
+task = 任务
+tasks-none = 还没有任务。
+tasks-no-match = 没有匹配的任务。
+tasks-filter-agent = 只看某个代理（名称或 ID）
+run-first = 执行第一条命令
+score = 各状态的执行数
+
+## API 令牌
+tokens-sub = 用于 cloudctl、流水线和 grpcurl。
+tokens-none = 还没有 API 令牌。
+token-create = 创建令牌
+token-role-hint = 令牌的权限，不能超过你自己。
+token-life = 有效期
+token-once = 密钥只显示这一次，请妥善保存。
+token-secret = 令牌
+token-use = 用它登录 cloudctl：
+token-kept = 已保存
+token-revoke = 吊销令牌
+token-revoke-named = 吊销 { $name }
+token-revoke-sure = 使用 “{ $name }” 的程序会立即失去访问权限。
+token-was-revoked = 令牌已吊销
+token-valid = 有效
+token-revoked = 已吊销
+token-expired = 已过期
+
+## 审计
+audit-sub = 谁做了什么，最新的在前。
+audit-filter = 筛选已加载的内容
+audit-none = 没有记录。
+
+## 找不到
+not-found = 没有这个页面
+not-found-why = 地址无效，页面可能已移动。

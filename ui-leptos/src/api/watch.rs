@@ -1,0 +1,144 @@
+//! Streams that survive: a live view opens its stream again, from where it was, until it is told to stop.
+
+use std::{cell::RefCell, future::Future, time::Duration};
+
+use futures::{
+    FutureExt, pin_mut, select,
+    future::{AbortHandle, abortable},
+};
+use gloo_timers::future::{TimeoutFuture, sleep};
+use leptos::{prelude::*, task::spawn_local};
+use tonic::Streaming;
+
+use super::{Answer, Failure};
+use crate::dom;
+
+/// The cloud sends a heartbeat every 15 s: after this long without a word the connection is dead.
+const SILENCE: Duration = Duration::from_secs(40);
+/// First and longest wait before another try.
+const BACKOFF_MS: (u32, u32) = (300, 8_000);
+
+/// How fresh a live view is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Sync {
+    /// Opening for the first time.
+    Opening,
+    /// What is shown is what is.
+    Live,
+    /// Nothing more will come.
+    Ended,
+    /// The connection is gone since then (microseconds since 1970); trying again.
+    Lost(i64),
+    /// The cloud said no.
+    Refused(Failure),
+}
+
+/// What a message handler wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// More.
+    Continue,
+    /// Open the stream again at once, with another request.
+    Reopen,
+    /// No more.
+    Stop,
+}
+
+/// Runs a future until the component that asked for it goes away.
+pub(crate) fn spawn_scoped(future: impl Future<Output = ()> + 'static) -> AbortHandle {
+    let (future, handle) = abortable(future);
+    spawn_local(future.map(drop));
+    let on_leave = handle.clone();
+    on_cleanup(move || on_leave.abort());
+    handle
+}
+
+/// Keeps a stream open. `open` is asked for a new one after every loss and resumes by what was seen so far;
+/// `seen` takes each message.
+pub(crate) async fn keep_watching<M, F>(
+    sync: RwSignal<Sync>,
+    mut open: impl FnMut() -> F,
+    mut seen: impl FnMut(M) -> Next,
+    ends: bool,
+) where
+    F: Future<Output = Answer<Streaming<M>>>,
+{
+    let mut wait_ms = BACKOFF_MS.0;
+    loop {
+        let mut last = dom::now_us();
+        match open().await {
+            Ok(mut stream) => {
+                sync.set(Sync::Live);
+                let pace = Pace::new();
+                loop {
+                    let message = {
+                        let message = stream.message().fuse();
+                        let silence = sleep(SILENCE).fuse();
+                        pin_mut!(message, silence);
+                        select! { message = message => Some(message), () = silence => None }
+                    };
+                    match message {
+                        Some(Ok(Some(message))) => {
+                            (last, wait_ms) = (dom::now_us(), BACKOFF_MS.0);
+                            match seen(message) {
+                                Next::Continue => {}
+                                Next::Reopen => break,
+                                Next::Stop => return sync.set(Sync::Ended),
+                            }
+                            pace.breathe().await;
+                        }
+                        Some(Ok(None)) if ends => return sync.set(Sync::Ended),
+                        Some(Ok(None)) | None => {
+                            sync.set(Sync::Lost(last));
+                            break;
+                        }
+                        Some(Err(status)) => {
+                            let failure = Failure::from(status);
+                            if failure.is_unreachable() {
+                                sync.set(Sync::Lost(last));
+                            } else {
+                                sync.set(Sync::Refused(failure));
+                            }
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(failure) if failure.is_unreachable() => {
+                if !matches!(sync.get_untracked(), Sync::Lost(_)) {
+                    sync.set(Sync::Lost(last));
+                }
+            }
+            Err(failure) => {
+                let temporary = matches!(failure.reason.as_str(), "UNAUTHENTICATED" | "SESSION_EXPIRED");
+                sync.set(Sync::Refused(failure));
+                if !temporary {
+                    return;
+                }
+            }
+        }
+        if sync.get_untracked() != Sync::Live {
+            // Full jitter: a cloud that comes back is not met by all tabs at once.
+            TimeoutFuture::new((js_sys::Math::random() * f64::from(wait_ms)) as u32 + 50).await;
+            wait_ms = (wait_ms * 2).min(BACKOFF_MS.1);
+        }
+    }
+}
+
+/// Gives the browser a turn when a loop has worked for most of a frame.
+pub(crate) struct Pace(RefCell<f64>);
+
+impl Pace {
+    /// Starts now.
+    pub(crate) fn new() -> Self {
+        Self(RefCell::new(dom::tick_ms()))
+    }
+
+    /// Waits for a turn of the browser when it is time.
+    pub(crate) async fn breathe(&self) {
+        if dom::tick_ms() - *self.0.borrow() > 12.0 {
+            TimeoutFuture::new(0).await;
+            *self.0.borrow_mut() = dom::tick_ms();
+        }
+    }
+}

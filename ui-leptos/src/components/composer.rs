@@ -1,0 +1,162 @@
+//! What the composers share: the target, the options, the twins, and the run itself.
+
+use leptos::{ev, prelude::*, task::spawn_local};
+use leptos_router::hooks::{use_navigate, use_query_map};
+use opslink::pb::{CreateTaskRequest, Task, TaskSpec, task_spec::Action};
+
+use super::{
+    icon::Icon,
+    page::PageHead,
+    problem::ProblemBox,
+    run_options::RunOptions,
+    target_picker::{self, Preview, TargetPicker},
+    twin_panel::TwinPanel,
+};
+use crate::{
+    api::{self, Failure, spawn_scoped},
+    i18n::{Arg, t, ta},
+    logic::target::Target,
+    session::session,
+};
+
+/// The state that the composers share.
+#[derive(Clone, Copy)]
+pub(crate) struct Composer {
+    /// Which agents.
+    pub target: RwSignal<Target>,
+    /// Which they are now.
+    pub preview: RwSignal<Preview>,
+    /// Options of every task.
+    pub options: RunOptions,
+    /// Script's file, when it is as the file has it.
+    pub file: RwSignal<Option<String>>,
+    /// Why the last run was refused.
+    pub problem: RwSignal<Option<Failure>>,
+    busy: RwSignal<bool>,
+}
+
+impl Composer {
+    /// From the URL.
+    pub(crate) fn new(path: &'static str) -> Self {
+        let query = use_query_map().get_untracked();
+        let target = RwSignal::new(Target::from_query(|name| query.get(name)));
+        let composer = Self {
+            target,
+            preview: target_picker::preview(target),
+            options: RunOptions::new(),
+            file: RwSignal::new(None),
+            problem: RwSignal::new(None),
+            busy: RwSignal::new(false),
+        };
+        target_picker::keep_in_url(path, target);
+        composer
+    }
+
+    /// The message of what is composed now.
+    pub(crate) fn request(self, action: Action) -> CreateTaskRequest {
+        CreateTaskRequest {
+            spec: Some(TaskSpec { action: Some(action), timeout_secs: self.options.timeout_secs(), grace_secs: 0 }),
+            selector: Some(self.target.get().selector()),
+            rollout: self.options.rollout(),
+            queueing: self.options.queueing(),
+            request_id: String::new(),
+            reason: self.options.reason.get().trim().to_owned(),
+            dry_run: false,
+        }
+    }
+
+    /// Reads the task that `?from=` names and fills in what the composers share; `rest` does the rest.
+    pub(crate) fn prefill(self, rest: impl Fn(TaskSpec) + 'static) {
+        let Some(id) = use_query_map().get_untracked().get("from") else { return };
+        spawn_scoped(async move {
+            match api::get_task(id).await {
+                Ok(Some(Task { spec: Some(spec), selector, rollout, queueing, reason, .. })) => {
+                    self.target.set(Target::from_selector(&selector.unwrap_or_default()));
+                    self.options.fill(spec.timeout_secs, rollout.as_ref(), queueing.as_ref(), &reason);
+                    rest(spec);
+                }
+                Ok(_) => {}
+                Err(failure) => self.problem.set(Some(failure)),
+            }
+        });
+    }
+}
+
+/// The frame of a composer.
+#[component]
+pub(crate) fn ComposerPage(
+    /// Shared state.
+    composer: Composer,
+    /// Name of the page.
+    #[prop(into)]
+    heading: String,
+    /// The message that 'Run' sends.
+    #[prop(into)]
+    request: Signal<CreateTaskRequest>,
+    /// Why it cannot be run yet; empty when it can.
+    #[prop(into)]
+    missing: Signal<String>,
+    /// Editor and options of the kind.
+    children: Children,
+) -> impl IntoView {
+    let navigate = use_navigate();
+    let missing = Signal::derive(move || {
+        if !session().may_operate() {
+            t("run-not-allowed")
+        } else if composer.target.with(Target::is_empty) {
+            t("target-empty")
+        } else {
+            missing.get()
+        }
+    });
+    let run = Callback::new(move |()| {
+        if composer.busy.get_untracked() || !missing.get_untracked().is_empty() {
+            return;
+        }
+        composer.busy.set(true);
+        composer.problem.set(None);
+        let navigate = navigate.clone();
+        // One id per press: a repeated answer is the first one.
+        let request = CreateTaskRequest { request_id: api::request_id(), ..request.get_untracked() };
+        spawn_local(async move {
+            let answer = api::create_task(request).await;
+            let _ = composer.busy.try_set(false);
+            match answer {
+                Ok(created) => {
+                    let id = created.task.map(|task| task.id).unwrap_or_default();
+                    navigate(&format!("/tasks/{id}"), Default::default());
+                }
+                Err(failure) => drop(composer.problem.try_set(Some(failure))),
+            }
+        });
+    });
+    let keys = window_event_listener(ev::keydown, move |event| {
+        if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
+            event.prevent_default();
+            run.run(());
+        }
+    });
+    on_cleanup(move || keys.remove());
+    let count = move || composer.preview.with(|preview| preview.agents.len());
+    view! {
+        <PageHead heading=heading />
+        <div class="columns">
+            <div class="stack">
+                {children()}
+                <ProblemBox problem=composer.problem />
+                <div class="run-bar">
+                    <button type="button" id="run" class="button button-primary" disabled=move || composer.busy.get() || !missing.get().is_empty() on:click=move |_| run.run(())>
+                        <Icon name="play" />
+                        <span>{move || if composer.busy.get() { t("run-busy") } else { match count() { 0 => t("run"), n => ta("run-on", &[("n", Arg::from(n))]) } }}</span>
+                        <kbd>"Ctrl ↵"</kbd>
+                    </button>
+                    <span class="muted">{missing}</span>
+                </div>
+                <TwinPanel request=request file=composer.file />
+            </div>
+            <div class="stack">
+                <TargetPicker target=composer.target preview=composer.preview />
+            </div>
+        </div>
+    }
+}

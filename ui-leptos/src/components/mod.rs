@@ -1,0 +1,30 @@
+//! What pages share. One component a file.
+
+pub(crate) mod agent_labels;
+pub(crate) mod agents_live;
+pub(crate) mod box_score;
+pub(crate) mod composer;
+pub(crate) mod copy;
+pub(crate) mod danger_hints;
+pub(crate) mod dialog;
+pub(crate) mod empty;
+pub(crate) mod field;
+pub(crate) mod file_pick;
+pub(crate) mod help;
+pub(crate) mod icon;
+pub(crate) mod login_form;
+pub(crate) mod nav;
+pub(crate) mod page;
+pub(crate) mod password_form;
+pub(crate) mod problem;
+pub(crate) mod run_options;
+pub(crate) mod script_editor;
+pub(crate) mod state;
+pub(crate) mod switches;
+pub(crate) mod sync_banner;
+pub(crate) mod target_picker;
+pub(crate) mod task_table;
+pub(crate) mod time;
+pub(crate) mod toast;
+pub(crate) mod twin_panel;
+pub(crate) mod virtual_rows;

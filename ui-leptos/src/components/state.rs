@@ -1,0 +1,60 @@
+//! States: icon, word and colour, always all three.
+
+use leptos::prelude::*;
+use opslink::pb::{AgentStatus, ExecutionState, TaskState};
+
+use super::icon::Icon;
+use crate::{
+    i18n::t,
+    logic::taskview::{execution_word, task_word},
+};
+
+/// A state's badge by its word.
+#[component]
+pub(crate) fn Badge(
+    /// The stable word: icon, class and message id.
+    word: &'static str,
+) -> impl IntoView {
+    view! {
+        <span class=format!("state state-{word}") data-state=word>
+            <Icon name=word />
+            <span>{t(&format!("state-{}", word.replace('_', "-")))}</span>
+        </span>
+    }
+}
+
+/// The state of a task.
+#[component]
+pub(crate) fn TaskBadge(
+    /// The state.
+    state: TaskState,
+) -> impl IntoView {
+    view! { <Badge word=task_word(state) /> }
+}
+
+/// The state of an execution.
+#[component]
+pub(crate) fn ExecutionBadge(
+    /// The state.
+    state: ExecutionState,
+) -> impl IntoView {
+    view! { <Badge word=execution_word(state) /> }
+}
+
+/// Whether an agent holds a link.
+#[component]
+pub(crate) fn AgentBadge(
+    /// The status.
+    status: AgentStatus,
+) -> impl IntoView {
+    view! { <Badge word=agent_word(status) /> }
+}
+
+/// The stable word of an agent's status.
+pub(crate) const fn agent_word(status: AgentStatus) -> &'static str {
+    match status {
+        AgentStatus::Unspecified => "unknown",
+        AgentStatus::Online => "online",
+        AgentStatus::Offline => "offline",
+    }
+}

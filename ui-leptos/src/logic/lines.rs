@@ -1,0 +1,374 @@
+//! From an attempt's events to lines: output is cut anywhere by the process, people read lines.
+
+use std::collections::VecDeque;
+
+use opslink::{
+    event::{Event, EventBody, Level, StatementEnd, Stream},
+    task::Outcome,
+};
+
+use super::sgr::{self, Style};
+
+/// Bytes of one line that are kept; the rest is counted. The download has all of it.
+pub const LINE_BYTES: usize = 16 * 1024;
+
+/// What a line is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Output of a stream.
+    Output(Stream),
+    /// A word of the runner or the executor.
+    Note(Level),
+    /// Output that was dropped on purpose, in bytes.
+    Gap(u64),
+    /// A statement begins, at this line of the script.
+    Statement(u32),
+    /// A statement ended.
+    StatementEnd(Box<StatementEnd>),
+    /// The attempt ended.
+    End(Box<Outcome>),
+}
+
+/// One line of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// When its first byte was written; never before the line above it.
+    pub time_us: i64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its text, with SGR sequences and without its line end.
+    pub text: String,
+    /// The style that the line above left behind.
+    pub style: Style,
+    /// Bytes that were not kept.
+    pub cut: usize,
+    /// Its number in the attempt, from 0; absent while it has no end, and for what is not output.
+    pub number: Option<u64>,
+    /// Its start lies before what was loaded.
+    pub fragment: bool,
+}
+
+impl Line {
+    fn new(time_us: i64, kind: Kind, text: String) -> Self {
+        Self { time_us, kind, text, style: Style::default(), cut: 0, number: None, fragment: false }
+    }
+}
+
+/// The unfinished line of one stream.
+#[derive(Debug, Default)]
+struct Open {
+    /// Place of its line, counted from the first line ever pushed.
+    place: Option<u64>,
+    bytes: Vec<u8>,
+    cut: usize,
+    /// A carriage return was the last byte: a line feed ends the line, anything else starts it anew.
+    returned: bool,
+    style: Style,
+    /// The next line's start was not seen.
+    fragment: bool,
+}
+
+/// Lines of one attempt, oldest first.
+#[derive(Debug, Default)]
+pub struct Lines {
+    lines: VecDeque<Line>,
+    dropped: u64,
+    bytes: usize,
+    next_number: u64,
+    stdout: Open,
+    stderr: Open,
+    last_time: i64,
+}
+
+impl Lines {
+    /// Starts in the middle of an attempt: at this line, whose start may not have been seen.
+    pub fn from_line(number: u64) -> Self {
+        let open = || Open { fragment: number > 0, ..Open::default() };
+        Self { next_number: number, stdout: open(), stderr: open(), ..Self::default() }
+    }
+
+    /// Lines held.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// True when nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Bytes of text held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The lines, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
+        self.lines.iter()
+    }
+
+    /// A line by its place among those held.
+    pub fn get(&self, index: usize) -> Option<&Line> {
+        self.lines.get(index)
+    }
+
+    /// Number of the oldest output line that is held.
+    pub fn first_number(&self) -> Option<u64> {
+        self.lines.iter().find_map(|line| line.number)
+    }
+
+    /// Takes one event.
+    pub fn push(&mut self, event: &Event) {
+        self.last_time = self.last_time.max(event.time_us);
+        let time = self.last_time;
+        let line = match &event.body {
+            EventBody::Output { stream, data } => return self.output(time, *stream, data),
+            EventBody::Note(note) => Line::new(time, Kind::Note(note.level), note.message.clone()),
+            EventBody::Gap { dropped_bytes, .. } => Line::new(time, Kind::Gap(*dropped_bytes), String::new()),
+            EventBody::StatementStart(start) => Line::new(time, Kind::Statement(start.line), start.summary.clone()),
+            EventBody::StatementEnd(end) => {
+                let text = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                Line::new(time, Kind::StatementEnd(Box::new(end.clone())), text)
+            }
+            EventBody::End(outcome) => {
+                Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone())
+            }
+            EventBody::TableHeader(_) | EventBody::TableRows(_) => return,
+        };
+        self.append(line);
+    }
+
+    fn append(&mut self, line: Line) -> u64 {
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        self.dropped + self.lines.len() as u64 - 1
+    }
+
+    fn output(&mut self, time: i64, stream: Stream, data: &[u8]) {
+        let mut rest = data;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = rest.split_at(at);
+            self.feed(time, stream, line);
+            self.finish(time, stream);
+            rest = after.get(1..).unwrap_or_default();
+        }
+        if !rest.is_empty() {
+            self.feed(time, stream, rest);
+            self.show_open(time, stream);
+        }
+    }
+
+    fn open(&mut self, stream: Stream) -> &mut Open {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Adds bytes without a line feed to the open line.
+    fn feed(&mut self, _time: i64, stream: Stream, bytes: &[u8]) {
+        let open = self.open(stream);
+        if bytes.is_empty() {
+            return;
+        }
+        let mut bytes = bytes;
+        let ends_in_return = bytes.last() == Some(&b'\r');
+        if ends_in_return {
+            bytes = bytes.get(..bytes.len() - 1).unwrap_or_default();
+        }
+        if open.returned && !bytes.is_empty() {
+            open.bytes.clear();
+            open.cut = 0;
+        }
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\r') {
+            open.bytes.clear();
+            open.cut = 0;
+            bytes = bytes.get(at + 1..).unwrap_or_default();
+        }
+        let room = LINE_BYTES.saturating_sub(open.bytes.len()).min(bytes.len());
+        let (kept, cut) = bytes.split_at(room);
+        open.bytes.extend_from_slice(kept);
+        open.cut += cut.len();
+        open.returned = ends_in_return;
+    }
+
+    /// Makes or renews the line that shows what has no end yet.
+    fn show_open(&mut self, time: i64, stream: Stream) -> Option<&mut Line> {
+        let open = self.open(stream);
+        let text = String::from_utf8_lossy(&open.bytes).into_owned();
+        let (cut, style, fragment, place) = (open.cut, open.style, open.fragment, open.place);
+        let place = match place {
+            Some(place) if place >= self.dropped => place,
+            _ => {
+                let line = Line { style, fragment, ..Line::new(time, Kind::Output(stream), String::new()) };
+                let place = self.append(line);
+                self.open(stream).place = Some(place);
+                place
+            }
+        };
+        let line = self.lines.get_mut(usize::try_from(place - self.dropped).ok()?)?;
+        self.bytes = (self.bytes + text.len()).saturating_sub(line.text.len());
+        (line.text, line.cut) = (text, cut);
+        Some(line)
+    }
+
+    fn finish(&mut self, time: i64, stream: Stream) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let style = self.show_open(time, stream).map(|line| {
+            line.number = Some(number);
+            let mut style = line.style;
+            if line.text.contains('\u{1b}') {
+                sgr::parse(&line.text, &mut style);
+            }
+            style
+        });
+        *self.open(stream) = Open { style: style.unwrap_or_default(), ..Open::default() };
+    }
+
+    /// Forgets the oldest lines.
+    pub fn drop_front(&mut self, count: usize) {
+        for line in self.lines.drain(..count.min(self.lines.len())) {
+            self.bytes = self.bytes.saturating_sub(line.text.len());
+            self.dropped += 1;
+        }
+    }
+
+    /// Puts the lines before these, which `earlier` read up to exactly where these begin.
+    pub fn prepend(&mut self, mut earlier: Lines) {
+        // The start of a line whose end is already here.
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let fragment = |line: &&mut Line| line.fragment && line.kind == Kind::Output(stream);
+            let Some(whole) = self.lines.iter_mut().find(fragment) else { continue };
+            whole.fragment = false;
+            let Some(place) = earlier.open(stream).place else { continue };
+            let at = usize::try_from(place - earlier.dropped).unwrap_or(usize::MAX);
+            let Some(start) = earlier.lines.get(at) else { continue };
+            let merged = format!("{}{}", start.text, whole.text);
+            self.bytes += start.text.len();
+            (whole.text, whole.style) = (merged, start.style);
+            // It moves to where it ended; its start is no line of its own.
+            earlier.lines.remove(at);
+        }
+        let first = self.lines.front().map_or(i64::MAX, |line| line.time_us);
+        let open_shift = earlier.lines.len() as u64;
+        for mut line in earlier.lines.into_iter().rev() {
+            line.time_us = line.time_us.min(first);
+            self.bytes += line.text.len();
+            self.lines.push_front(line);
+        }
+        // Places are counted from the first line ever pushed: what was put before takes dropped places first.
+        let taken = self.dropped.min(open_shift);
+        self.dropped -= taken;
+        let rest = open_shift - taken;
+        for open in [&mut self.stdout, &mut self.stderr] {
+            if let Some(place) = &mut open.place {
+                *place += rest;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn output(stream: Stream, text: &str) -> Event {
+        Event { time_us: 1, body: EventBody::Output { stream, data: Bytes::from(text.to_owned()) } }
+    }
+
+    fn texts(lines: &Lines) -> Vec<(Option<u64>, &str)> {
+        lines.iter().map(|line| (line.number, line.text.as_str())).collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        let mut lines = Lines::default();
+        for piece in ["he", "llo\nwor", "ld\n", "tail"] {
+            lines.push(&output(Stream::Stdout, piece));
+        }
+        assert_eq!(texts(&lines), [(Some(0), "hello"), (Some(1), "world"), (None, "tail")]);
+    }
+
+    #[test]
+    fn streams_do_not_mix() {
+        let mut lines = Lines::default();
+        lines.push(&output(Stream::Stdout, "out-"));
+        lines.push(&output(Stream::Stderr, "err\n"));
+        lines.push(&output(Stream::Stdout, "put\n"));
+        assert_eq!(texts(&lines), [(Some(1), "out-put"), (Some(0), "err")]);
+    }
+
+    #[test]
+    fn a_letter_cut_in_two_is_one_letter() {
+        let mut lines = Lines::default();
+        let letter = "界".as_bytes();
+        for bytes in [&letter[..1], &letter[1..]] {
+            lines.push(&Event {
+                time_us: 1,
+                body: EventBody::Output { stream: Stream::Stdout, data: Bytes::copy_from_slice(bytes) },
+            });
+        }
+        assert_eq!(texts(&lines), [(None, "界")]);
+    }
+
+    #[test]
+    fn a_progress_bar_is_one_line() {
+        let mut lines = Lines::default();
+        for piece in ["10%\r", "20%\r", "100%\r\n", "done\r", "\n"] {
+            lines.push(&output(Stream::Stdout, piece));
+        }
+        assert_eq!(texts(&lines), [(Some(0), "100%"), (Some(1), "done")]);
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let mut lines = Lines::default();
+        for _ in 0..100 {
+            lines.push(&output(Stream::Stdout, &"x".repeat(10_000)));
+        }
+        let line = lines.get(0).unwrap();
+        assert_eq!((lines.len(), line.text.len(), line.cut), (1, LINE_BYTES, 1_000_000 - LINE_BYTES));
+    }
+
+    #[test]
+    fn colour_goes_on_in_the_next_line() {
+        let mut lines = Lines::default();
+        lines.push(&output(Stream::Stdout, "\u{1b}[31mred\nstill\n\u{1b}[0mplain\nplain\n"));
+        let styles: Vec<_> = lines.iter().map(|line| line.style.foreground).collect();
+        assert_eq!(styles, [None, Some(1), Some(1), None]);
+    }
+
+    #[test]
+    fn empty_lines_count() {
+        let mut lines = Lines::default();
+        lines.push(&output(Stream::Stdout, "\n\na\n"));
+        assert_eq!(texts(&lines), [(Some(0), ""), (Some(1), ""), (Some(2), "a")]);
+    }
+
+    #[test]
+    fn an_open_line_survives_dropping() {
+        let mut lines = Lines::default();
+        lines.push(&output(Stream::Stdout, "a\nb\nop"));
+        lines.drop_front(2);
+        lines.push(&output(Stream::Stdout, "en\nc\n"));
+        assert_eq!(texts(&lines), [(Some(2), "open"), (Some(3), "c")]);
+        lines.drop_front(2);
+        lines.push(&output(Stream::Stdout, "d\n"));
+        assert_eq!((texts(&lines), lines.bytes()), (vec![(Some(4), "d")], 1));
+    }
+
+    #[test]
+    fn earlier_lines_join_seamlessly() {
+        let mut late = Lines::from_line(1);
+        late.push(&output(Stream::Stdout, "rld\nend\nop"));
+        let mut early = Lines::from_line(0);
+        early.push(&output(Stream::Stdout, "hello\nwo"));
+        late.prepend(early);
+        late.push(&output(Stream::Stdout, "en\n"));
+        assert_eq!(texts(&late), [(Some(0), "hello"), (Some(1), "world"), (Some(2), "end"), (Some(3), "open")]);
+        assert_eq!(late.first_number(), Some(0));
+    }
+}

@@ -1,0 +1,16 @@
+//! What the console knows without a browser: parsing, models and text. Compiles natively, so plain `cargo test` runs it.
+
+pub mod csv;
+pub mod danger;
+pub mod format;
+pub mod grid;
+pub mod labels;
+pub mod lines;
+pub mod quote;
+pub mod results;
+pub mod rows;
+pub mod sgr;
+pub mod target;
+pub mod taskview;
+pub mod twin;
+pub mod window;

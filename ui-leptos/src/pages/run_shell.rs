@@ -1,0 +1,138 @@
+//! Composing a shell task: a command passed as words, or a script.
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
+use opslink::pb::{ShellSpec, task_spec::Action};
+
+use crate::{
+    components::{
+        composer::{Composer, ComposerPage},
+        danger_hints::DangerHints,
+        field::TextField,
+        run_options::RunOptionFields,
+        script_editor::ScriptEditor,
+    },
+    i18n::t,
+    logic::{
+        danger,
+        quote::{self, SplitError},
+        target,
+    },
+};
+
+/// The page.
+#[component]
+pub(crate) fn RunShell() -> impl IntoView {
+    let composer = Composer::new("/run/shell");
+    let query = use_query_map().get_untracked();
+    let is_script = RwSignal::new(false);
+    let command = RwSignal::new(query.get("cmd").unwrap_or_default());
+    let script = RwSignal::new(String::new());
+    let arguments = RwSignal::new(String::new());
+    let interpreter = RwSignal::new(String::new());
+    let cwd = RwSignal::new(String::new());
+    let run_as = RwSignal::new(String::new());
+    let env = RwSignal::new(String::new());
+    composer.prefill(move |spec| {
+        let Some(Action::Shell(shell)) = spec.action else { return };
+        let words = |words: &[String]| words.iter().map(|word| quote::word(word)).collect::<Vec<_>>().join(" ");
+        if shell.script.is_empty() {
+            match shell.argv.as_slice() {
+                // What was a line for a shell is shown as that line again.
+                [sh, flag, line] if sh == "sh" && flag == "-c" => command.set(line.clone()),
+                argv => command.set(words(argv)),
+            }
+        } else {
+            is_script.set(true);
+            script.set(String::from_utf8_lossy(&shell.script).into_owned());
+            arguments.set(words(&shell.argv));
+        }
+        interpreter.set(shell.interpreter);
+        cwd.set(shell.cwd);
+        run_as.set(shell.run_as);
+        let mut pairs: Vec<_> = shell.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.sort();
+        env.set(pairs.join("\n"));
+    });
+
+    let argv = Memo::new(move |_| command_words(&command.get()));
+    let request = Signal::derive(move || {
+        let env = env.get();
+        let pairs = env.lines().filter_map(|line| line.trim().split_once('='));
+        let mut shell = ShellSpec {
+            interpreter: String::new(),
+            env: pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect(),
+            cwd: cwd.get().trim().to_owned(),
+            run_as: run_as.get().trim().to_owned(),
+            ..ShellSpec::default()
+        };
+        if is_script.get() {
+            shell.script = script.get().into_bytes().into();
+            shell.argv = quote::split(&arguments.get()).unwrap_or_else(|_| target::words(&arguments.get()));
+            shell.interpreter = interpreter.get().trim().to_owned();
+            shell.script_name = composer.file.get().unwrap_or_default();
+        } else {
+            shell.argv = argv.get().unwrap_or_default();
+        }
+        composer.request(Action::Shell(shell))
+    });
+    let missing = Signal::derive(move || {
+        if is_script.get() {
+            return if script.with(|script| script.trim().is_empty()) { t("script-empty") } else { String::new() };
+        }
+        match argv.get() {
+            Ok(argv) if argv.is_empty() => t("command-empty"),
+            Ok(_) => String::new(),
+            Err(_) => t("command-quote"),
+        }
+    });
+    let hints = Signal::derive(move || if is_script.get() { danger::shell(&script.get()) } else { danger::shell(&command.get()) });
+    let through_shell = move || matches!(quote::split(&command.get()), Err(SplitError::NeedsShell));
+    let file = composer.file;
+
+    view! {
+        <ComposerPage composer=composer heading=t("run-shell-heading") request=request missing=missing>
+            <section class="card" aria-label=t("what")>
+                <div class="card-head">
+                    <h2>{t("what")}</h2>
+                    <div class="segments segments-small" role="group" aria-label=t("what")>
+                        <button type="button" aria-pressed=move || (!is_script.get()).to_string() on:click=move |_| { is_script.set(false); file.set(None) }>{t("command")}</button>
+                        <button type="button" aria-pressed=move || is_script.get().to_string() on:click=move |_| is_script.set(true)>{t("script")}</button>
+                    </div>
+                </div>
+                {move || if is_script.get() {
+                    view! {
+                        <ScriptEditor text=script file=file label=t("script") placeholder="#!/bin/sh\nset -eu\nuname -a\ndf -h /" accept=".sh,.bash,.py,.pl,.rb,text/*" />
+                        <TextField id="arguments" label=t("script-arguments") value=arguments mono=true />
+                    }.into_any()
+                } else {
+                    view! {
+                        <TextField id="command" label=t("command") value=command placeholder="uname -a" mono=true />
+                        <p class="hint">{move || if through_shell() { t("command-through-shell") } else { t("command-words") }}</p>
+                    }.into_any()
+                }}
+                <DangerHints hints=hints />
+            </section>
+            <RunOptionFields options=composer.options>
+                <Show when=move || is_script.get()>
+                    <TextField id="opt-interpreter" label=t("opt-interpreter") value=interpreter hint=t("opt-interpreter-hint") placeholder="bash" mono=true />
+                </Show>
+                <TextField id="opt-cwd" label=t("opt-cwd") value=cwd placeholder="/srv/app" mono=true />
+                <TextField id="opt-run-as" label=t("opt-run-as") value=run_as hint=t("opt-run-as-hint") placeholder="deploy" mono=true />
+                <div class="field">
+                    <label for="opt-env">{t("opt-env")}</label>
+                    <textarea id="opt-env" class="input mono" rows="2" spellcheck="false" placeholder="LEVEL=debug" prop:value=move || env.get() on:input=move |event| env.set(event_target_value(&event))></textarea>
+                    <p class="hint">{t("opt-env-hint")}</p>
+                </div>
+            </RunOptionFields>
+        </ComposerPage>
+    }
+}
+
+/// The words of a command line; what only a shell understands goes through `sh -c`.
+fn command_words(line: &str) -> Result<Vec<String>, SplitError> {
+    match quote::split(line) {
+        Err(SplitError::NeedsShell) => Ok(vec!["sh".into(), "-c".into(), line.trim().to_owned()]),
+        words => words,
+    }
+}

@@ -1,0 +1,5 @@
+//! stub
+use leptos::prelude::*;
+/// stub
+#[component]
+pub(crate) fn TaskPage() -> impl IntoView { "stub" }
