@@ -206,13 +206,7 @@ async fn a_cancel_ends_the_work_within_its_grace() {
 async fn the_deadline_ends_the_work() {
     for kind in kinds() {
         let start = Instant::now();
-        let (outcome, _) = run(
-            kind,
-            sample(kind).endless,
-            Duration::from_secs(1),
-            CancellationToken::new(),
-        )
-        .await;
+        let (outcome, _) = run(kind, sample(kind).endless, Duration::from_secs(1)).await;
         assert_eq!(outcome.state, ExecutionState::TimedOut, "{kind}");
         assert!(
             (1..3).contains(&start.elapsed().as_secs()),
