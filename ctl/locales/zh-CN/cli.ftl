@@ -1,0 +1,191 @@
+# cloudctl 的提示语。云端也会说的错误在 proto/locales/zh-CN/errors.ftl。
+
+## 本机的错误：是什么、为什么、怎么办。
+
+UNEXPECTED =
+    .what = 发生了意料之外的情况：{ $detail }
+    .why = 这是 cloudctl 或其运行环境的问题，不是输入的问题
+    .fix = 请再试一次；若仍出现，请附上 `cloudctl version` 的输出报告问题
+NO_TERMINAL =
+    .what = 需要回答一个问题，但没有可用的终端
+    .why = stdin 或 stderr 不是终端，或设置了 CI
+    .fix = 请给出 { $flag }
+STDIN_EMPTY =
+    .what = { $flag } 从 stdin 读取，但没有内容
+    .why = stdin 的第一行是空的
+    .fix = 用管道传入：printf '%s\n' "$SECRET" | cloudctl login … { $flag }
+SERVER_URL_INVALID =
+    .what = `{ $url }` 不是云端地址
+    .why = 应为 https://主机 或 https://主机:端口，不带路径
+    .fix = 写成 https://cloud.example.com:7443 这样
+PLAIN_HTTP_REFUSED =
+    .what = `{ $url }` 是到另一台机器的明文 http
+    .why = 密码和令牌会以明文经过网络
+    .fix = 请用 https://；明文 http 只能用于本机回环地址
+NAME_NOT_RESOLVED =
+    .what = 无法解析主机名 { $host }
+    .why = { $detail }
+    .fix = 检查拼写、DNS 或 /etc/hosts：getent hosts { $host }
+TLS_FAILED =
+    .what = 无法与 { $url } 建立 TLS
+    .why = { $detail }
+    .fix = 确认这是云端的 TLS 端口，且主机名在其 --name 之中；`cloudctl doctor` 会逐步检查
+CA_NOT_PINNED =
+    .what = 本机不认识 { $url } 的 CA
+    .why = cloudctl 凭 CA 指纹信任云端，而此地址没有保存过指纹
+    .fix = cloudctl login { $url }   （或给出 --ca-sha256 FINGERPRINT）
+CA_NOT_TRUSTED =
+    .what = 未登录 { $url }：它的 CA 未被信任
+    .why = 回答是否
+    .fix = 与云端启动时打印的指纹核对，然后：cloudctl login { $url } --ca-sha256 { $fingerprint }
+CA_FINGERPRINT_INVALID =
+    .what = CA 指纹不正确
+    .why = { $detail }
+    .fix = 复制 `opslink-cloud serve` 启动时打印的 SHA-256
+TOKEN_MALFORMED =
+    .what = 令牌不正确
+    .why = 其中有令牌不会有的字符
+    .fix = 请重新复制：API 令牌以 olp_ 开头，会话以 ols_ 开头
+TOKEN_FILE_UNREADABLE =
+    .what = 无法读取令牌文件 { $path }
+    .why = { $detail }
+    .fix = 检查 --token-file 给出的路径
+NO_CONFIG_FOLDER =
+    .what = 没有存放配置的目录
+    .why = CLOUDCTL_CONFIG、XDG_CONFIG_HOME、HOME 都没有设置
+    .fix = export CLOUDCTL_CONFIG=/some/folder
+CONFIG_FILE_INVALID =
+    .what = 无法理解 { $path }
+    .why = { $detail }
+    .fix = 修好它，或移走后重新登录
+CONFIG_FILE_UNREADABLE =
+    .what = 无法读取 { $path }
+    .why = { $detail }
+    .fix = 检查属主和权限，或把 CLOUDCTL_CONFIG 设为别的目录
+CONFIG_FILE_NOT_WRITABLE =
+    .what = 无法写入 { $path }
+    .why = { $detail }
+    .fix = 检查目录属主和剩余空间，或把 CLOUDCTL_CONFIG 设为别的目录
+SCRIPT_IS_FOLDER =
+    .what = { $name } 是目录
+    .why = 需要的是文件；什么都没有发送
+    .fix = 请指定其中一个文件
+SCRIPT_NOT_UTF8 =
+    .what = { $name } 不是 UTF-8 文本
+    .why = 第 { $line } 行有不是 UTF-8 的字节；什么都没有发送
+    .fix = 先转换：iconv -f GBK -t UTF-8 { $name } > utf8.sql
+SCRIPT_HAS_CRLF =
+    .what = { $name } 使用 Windows 换行（CR LF）
+    .why = 多数解释器会因此出错，先错在 #! 行；什么都没有发送
+    .fix = 加上 --convert-crlf，或转换文件：sed -i 's/\r$//' { $name }
+FOLDER_NOT_WRITABLE =
+    .what = 无法创建目录 { $path }
+    .why = { $detail }
+    .fix = 换一个 --output-dir
+FORMAT_NOT_FOR_ROWS =
+    .what = SQL 的行不能以 yaml 或 name 输出
+    .why = 它们边到边输出
+    .fix = 请用 -o table、csv、tsv、json 或 jsonl
+NOT_A_TARGET =
+    .what = { $agent } 不是任务 { $task } 的目标
+    .why = 该任务没有在它上面运行
+    .fix = cloudctl task get { $task }
+OUTPUT_NOT_WRITTEN =
+    .what = 无法写出输出
+    .why = { $detail }
+    .fix = 检查 stdout 去处的空间和权限；任务本身会继续
+OUTPUT_DAMAGED =
+    .what = 有一段输出无法读取
+    .why = { $detail }
+    .fix = 请再试；若仍如此，问题在云端存储或本版本 cloudctl
+OUTPUT_GAP =
+    .what = 有一段输出没有到达
+    .why = 下一段与上一段不相接：{ $detail }
+    .fix = 不用处理：会重新请求
+CONNECTION_LOST =
+    .what = 与云端的连接断开了
+    .why = { $detail }
+    .fix = 用 `cloudctl doctor` 检查网络；任务会继续运行
+RPC_UNKNOWN =
+    .what = 此云端不认识这个调用
+    .why = { $detail }
+    .fix = 比较版本：cloudctl version
+NOT_ALLOWED =
+    .what = 你没有权限这样做
+    .why = { $detail }
+    .fix = 请联系管理员，或换一个上下文：cloudctl context list
+SERVER_SAID =
+    .what = 云端无法完成：{ $detail }
+    .why = 它回答了 { $code }，没有给出原因
+    .fix = 请再试；云端自己的日志里有更多信息
+API_METHOD_UNKNOWN =
+    .what = 没有方法 `{ $method }`
+    .why = 构建此 cloudctl 的 API 中没有它
+    .fix = 是不是 { $near }？`cloudctl api list` 会全部列出
+API_METHOD_STREAMS_IN =
+    .what = { $method } 需要一串请求
+    .why = 这类方法给 agent 用，不能用一个 JSON 调用
+    .fix = cloudctl api list -o wide
+API_REQUEST_INVALID =
+    .what = 这段 JSON 不是 { $message }
+    .why = { $detail }
+    .fix = `cloudctl run … --print-request` 可显示正确的例子；字段用 lowerCamelCase
+CLOCK_SKEW =
+    .what = 本机与云端的时钟相差 { $skew }
+    .why = 至少有一边不准
+    .fix = 在两边都开启时间同步（chrony、systemd-timesyncd）
+
+## 登录
+
+login-first-use = 第一次连接 { $url }。它的 CA 证书指纹是：
+login-trust = 与云端启动时打印的一致吗？
+login-username = 用户名：
+login-password = 密码：
+login-must-change = 现在必须更改初始密码。
+login-new-password = 新密码（至少 12 个字符）：
+login-again = 再输入一次：
+login-too-short = 少于 12 个字符。
+login-differ = 两次输入不一致。
+login-changed = 密码已更改。
+login-done = 已以 { $user }（{ $role }）登录 { $url }。正在使用上下文 { $context }。
+logout-done = 已从 { $url } 登出。
+context-used = 正在使用上下文 { $name }。
+context-removed = 上下文 { $name } 及其令牌已删除。
+
+## Agent 与令牌
+
+agent-remove-sure = 移除 { $agents }？其证书将被吊销，需要重新加入。
+agent-removed = 已移除 { $agent }。
+join-token-hint = 在新机器上粘贴这一行。只能用一次，{ $expires } 内有效。
+token-hint = 只显示这一次。{ $expires } 内有效。
+token-revoked = 已吊销 { $id }。
+
+## 运行
+
+run-started = 任务 { $id } · { $n } 个目标 · Ctrl-C 脱离
+run-detach-hint = { $n } 个目标。查看：{ $logs }
+run-dry = 将在 { $n } 个目标上运行。什么都没有运行。
+run-interrupted-early = 云端回答前被中断；任务可能已存在：cloudctl task list
+run-detached = 已脱离，任务继续运行。返回：{ $back } · 取消：{ $cancel }
+run-reconnecting = 连接断开（{ $detail }），正在重连。任务继续运行。
+run-silent = { $n } 秒没有任何消息
+run-summary = { $n } 个目标：{ $counts }
+run-more =   … 还有 { $n } 个
+run-hint-failed = → { $logs }   → { $retry }
+exit-code = 退出码 { $code }
+output-dropped = { $stream } 有 { $size } 在 agent 上被丢弃：它的缓存已满
+sql-rows = { $n } 行
+sql-rows-affected = 影响 { $n } 行
+sql-rows-cut = （被 --max-rows 截断）
+task-cancel-asked = 已请求取消任务 { $id }。查看：{ $watch }
+task-already-over = 任务 { $id } 早已结束。
+task-retried = 任务 { $id } 在 { $agents } 上重新运行。
+
+## 诊断
+
+doctor-pinned = 证书链含有已固定的 CA { $ca }
+doctor-offered = 云端给出的 CA 是 { $ca }
+doctor-cloud = OpsLink 云端 { $version }
+doctor-clock = 相差 { $skew }
+
+word-warning = 警告

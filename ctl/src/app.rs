@@ -1,0 +1,132 @@
+//! What every command needs: the global flags, the configuration, a connection on demand.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    cli::Globals,
+    config::{self, Config},
+    connect::{Client, Dialer, Endpoint, tls::Pin},
+    failure::Failure,
+    output::{Format, Listing},
+};
+
+/// Where to connect, and as whom.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// Name of the context, when one is used.
+    pub(crate) context: Option<String>,
+    /// Address of the cloud.
+    pub(crate) endpoint: Endpoint,
+    /// Pinned CA.
+    pub(crate) pin: Option<Pin>,
+    /// Bearer token.
+    pub(crate) token: Option<String>,
+}
+
+/// The state of one run of the program.
+pub(crate) struct App {
+    /// The flags that every command has.
+    pub(crate) globals: Globals,
+    /// The configuration folder.
+    pub(crate) config: Config,
+}
+
+impl App {
+    /// Finds the configuration folder; reads nothing yet.
+    pub(crate) fn new(globals: Globals) -> Result<Self, Failure> {
+        Ok(Self {
+            config: Config::find()?,
+            globals,
+        })
+    }
+
+    /// Settles where to connect: flag, then environment, then the context in use.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let contexts = self.config.contexts()?;
+        let wanted = self.globals.context.as_deref().or(contexts.current.as_deref());
+        let (context, server) = match (&self.globals.server, wanted) {
+            // A token never goes to another server than the one it is for: the context must have this very URL.
+            (Some(server), _) => {
+                let endpoint = Endpoint::parse(server)?;
+                let known = contexts
+                    .contexts
+                    .iter()
+                    .find(|(_, context)| context.server == endpoint.url());
+                (known.map(|(name, context)| (name.clone(), context.clone())), endpoint)
+            }
+            (None, Some(name)) => {
+                let context = contexts
+                    .contexts
+                    .get(name)
+                    .ok_or_else(|| config::unknown(name, &contexts))?;
+                (
+                    Some((name.to_owned(), context.clone())),
+                    Endpoint::parse(&context.server)?,
+                )
+            }
+            (None, None) => return Err(Failure::local(crate::exit::Exit::NotAllowed, "NOT_LOGGED_IN", &[])),
+        };
+        let pin = match (
+            &self.globals.ca_sha256,
+            context.as_ref().and_then(|(_, context)| context.ca_sha256.as_ref()),
+        ) {
+            (Some(text), _) | (None, Some(text)) => Some(parse_pin(text)?),
+            (None, None) => None,
+        };
+        let token = match (&self.globals.token_file, environment_token()) {
+            (Some(path), _) => Some(read_token(path)?),
+            (None, Some(token)) => Some(token),
+            (None, None) => match &context {
+                Some((name, _)) => self.config.token(name)?,
+                None => None,
+            },
+        };
+        Ok(Target {
+            context: context.map(|(name, _)| name),
+            endpoint: server,
+            pin,
+            token,
+        })
+    }
+
+    /// Connects as the caller. Without a token it fails before anything is sent.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let target = self.target()?;
+        let Some(token) = &target.token else {
+            return Err(Failure::local(crate::exit::Exit::NotAllowed, "NOT_LOGGED_IN", &[]));
+        };
+        Client::connect(Arc::new(Dialer::new(target.endpoint.clone(), target.pin)), Some(token)).await
+    }
+
+    /// Returns how a list or an object is to be printed.
+    pub(crate) fn listing(&self) -> Listing {
+        Listing {
+            format: self.globals.output.unwrap_or(Format::Table),
+            headers: !self.globals.no_headers,
+        }
+    }
+}
+
+/// Reads a fingerprint given by the user.
+pub(crate) fn parse_pin(text: &str) -> Result<Pin, Failure> {
+    text.parse()
+        .map_err(|detail: String| Failure::usage("CA_FINGERPRINT_INVALID", &[("detail", &detail)]))
+}
+
+fn environment_token() -> Option<String> {
+    std::env::var("CLOUDCTL_TOKEN")
+        .ok()
+        .map(|token| token.trim().to_owned())
+        .filter(|token| !token.is_empty())
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(
+            "TOKEN_FILE_UNREADABLE",
+            &[("path", &shown), ("detail", &error.to_string())],
+        )
+    })?;
+    Ok(text.trim().to_owned())
+}

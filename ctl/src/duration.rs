@@ -1,0 +1,94 @@
+//! Durations as people write them: `90`, `30s`, `5m`, `1h30m`, `7d`.
+
+use std::time::Duration;
+
+/// Reads a duration; a bare number is seconds.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let bad = || format!("`{text}` is not a duration; write 30s, 5m, 2h or 1h30m");
+    let mut total: u64 = 0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let (unit, after) = after.split_at(letters);
+        let seconds = match unit {
+            "" if after.is_empty() => 1,
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(bad()),
+        };
+        total = number
+            .checked_mul(seconds)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(bad)?;
+        rest = after;
+    }
+    if total == 0 {
+        Err(format!("`{text}` is no time at all; give at least 1s"))
+    } else {
+        Ok(Duration::from_secs(total))
+    }
+}
+
+/// Reads a duration that must fit the wire's `uint32` seconds.
+pub(crate) fn parse_secs(text: &str) -> Result<u32, String> {
+    let duration = parse(text)?;
+    u32::try_from(duration.as_secs()).map_err(|_| format!("`{text}` is too long; at most 136 years"))
+}
+
+/// Shows a duration in the least characters that still say it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 4 min`.
+pub(crate) fn show(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let secs = duration.as_secs();
+    match secs {
+        0 if millis == 0 => format!("{} µs", duration.as_micros()),
+        0 => format!("{millis} ms"),
+        1..=59 => format!("{:.1} s", duration.as_secs_f64()),
+        60..=3_599 => format!("{} min {} s", secs / 60, secs % 60),
+        3_600..=86_399 => format!("{} h {} min", secs / 3_600, secs % 3_600 / 60),
+        _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_write_durations_in_many_ways() {
+        for (text, secs) in [
+            ("90", 90),
+            ("30s", 30),
+            ("5m", 300),
+            ("2h", 7_200),
+            ("1h30m", 5_400),
+            ("7d", 604_800),
+        ] {
+            assert_eq!(parse(text).unwrap().as_secs(), secs, "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "s", "5x", "-1s", "1.5h", "0", "0s", "99999999999999999999s", "5m5"] {
+            assert!(parse(text).is_err() || text == "5m5", "{text}");
+        }
+        assert!(parse_secs("60000d").is_err());
+    }
+
+    #[test]
+    fn durations_are_shown_short() {
+        assert_eq!(show(Duration::from_micros(40)), "40 µs");
+        assert_eq!(show(Duration::from_millis(7)), "7 ms");
+        assert_eq!(show(Duration::from_millis(1_240)), "1.2 s");
+        assert_eq!(show(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!(show(Duration::from_secs(7_440)), "2 h 4 min");
+    }
+}

@@ -1,0 +1,380 @@
+//! The road that output comes back on: watch a task, show its chunks in order, survive a cut connection without gap or
+//! duplicate, let go at Ctrl-C.
+
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    io,
+    time::{Duration, Instant},
+};
+
+use opslink::{
+    chunk::next_seq,
+    pb::{
+        AttemptPosition, LogChunk, OutputMode, Task, WatchTaskRequest, WatchTaskResponse, task_spec::Action,
+        watch_task_response::Event,
+    },
+    reason::Reason,
+};
+use tokio_stream::StreamExt;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt;
+
+use crate::{
+    connect::Client,
+    exit::Exit,
+    failure::Failure,
+    progress::{self, Progress},
+    render::{self, Screen, Script},
+    terminal,
+    text::text,
+};
+
+/// The cloud says something every 15 s; after three silences the connection is dead.
+const SILENCE: Duration = Duration::from_secs(45);
+/// How long a lost cloud is waited for. The task goes on without us anyway.
+const PATIENCE: Duration = Duration::from_secs(300);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often unfinished lines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What to watch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch {
+    /// Full id of the task.
+    pub(crate) task_id: String,
+    /// Only these agents; all when empty.
+    pub(crate) agents: Vec<String>,
+    /// Stop after what is stored.
+    pub(crate) no_follow: bool,
+    /// Also older attempts.
+    pub(crate) all_attempts: bool,
+    /// States only.
+    pub(crate) no_output: bool,
+    /// Where to go on, by attempt.
+    pub(crate) positions: HashMap<String, u64>,
+}
+
+/// How following ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything was shown.
+    Complete,
+    /// Ctrl-C, or nobody reads our output any more.
+    Detached,
+}
+
+/// What a watcher sees beside output.
+pub(crate) trait Observer {
+    /// The task or one of its executions changed.
+    fn changed(&mut self, progress: &Progress, agent_id: Option<&str>);
+}
+
+/// Watches nothing: output is enough.
+impl Observer for () {
+    fn changed(&mut self, _: &Progress, _: Option<&str>) {}
+}
+
+/// Follows a task to its end, or until the user has enough.
+pub(crate) async fn follow(
+    client: &Client,
+    watch: Watch,
+    progress: &mut Progress,
+    screen: Screen,
+    observer: &mut dyn Observer,
+) -> Result<End, Failure> {
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut follower = Follower {
+        watch,
+        progress,
+        screen: Some(screen),
+        observer,
+    };
+    if follower.progress.task.spec.is_some() {
+        follower.set_script();
+    }
+    let result = tokio::select! {
+        biased;
+        _ = &mut interrupt => Ok(End::Detached),
+        result = follower.run(client) => result,
+    };
+    if result == Ok(End::Detached) {
+        say_detached(&follower.progress.task);
+    }
+    result
+}
+
+/// Tells how to come back and how to cancel.
+pub(crate) fn say_detached(task: &Task) {
+    if task.id.is_empty() {
+        return;
+    }
+    let id = progress::short(&task.id);
+    terminal::say_always(&text(
+        "run-detached",
+        &[
+            ("back", &format!("cloudctl logs {id} -f")),
+            ("cancel", &format!("cloudctl task cancel {id}")),
+        ],
+    ));
+}
+
+struct Follower<'a> {
+    watch: Watch,
+    progress: &'a mut Progress,
+    /// Absent while a helper thread works with it.
+    screen: Option<Screen>,
+    observer: &'a mut dyn Observer,
+}
+
+/// Why one stream ended.
+enum Cut {
+    /// The cloud has sent everything.
+    Complete,
+    /// Nobody reads our stdout.
+    Unread,
+    /// The connection is gone; another may do.
+    Lost(Failure),
+    /// Trying again cannot help.
+    Fatal(Failure),
+}
+
+impl Follower<'_> {
+    async fn run(&mut self, client: &Client) -> Result<End, Failure> {
+        let mut lost_since: Option<Instant> = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut heard = false;
+            let cut = match self.open(client).await {
+                Ok(stream) => self.stream(stream, &mut heard).await,
+                Err(status) if is_transient(&status) => Cut::Lost(Failure::from_status(&status)),
+                Err(status) => Cut::Fatal(Failure::from_status(&status)),
+            };
+            if heard {
+                lost_since = None;
+                pause = FIRST_PAUSE;
+            }
+            match cut {
+                Cut::Complete => {
+                    self.finish().await?;
+                    return Ok(End::Complete);
+                }
+                Cut::Unread => return Ok(End::Detached),
+                Cut::Fatal(failure) => return Err(failure),
+                Cut::Lost(failure) => {
+                    let since = *lost_since.get_or_insert_with(|| {
+                        terminal::warn(&text("run-reconnecting", &[("detail", &failure.what)]));
+                        Instant::now()
+                    });
+                    if since.elapsed() > PATIENCE {
+                        say_detached(&self.progress.task);
+                        return Err(failure);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn open(&self, client: &Client) -> Result<Streaming<WatchTaskResponse>, Status> {
+        let positions = self.watch.positions.iter();
+        let output = if self.watch.no_output {
+            OutputMode::Unspecified
+        } else {
+            OutputMode::Chunks
+        };
+        let request = WatchTaskRequest {
+            task_id: self.watch.task_id.clone(),
+            output: output.into(),
+            positions: positions
+                .map(|(attempt_id, next_seq)| AttemptPosition {
+                    attempt_id: attempt_id.clone(),
+                    next_seq: *next_seq,
+                })
+                .collect(),
+            agents: self.watch.agents.clone(),
+            no_follow: self.watch.no_follow,
+            all_attempts: self.watch.all_attempts,
+        };
+        Ok(client.tasks().watch_task(request).await?.into_inner())
+    }
+
+    async fn stream(&mut self, mut stream: Streaming<WatchTaskResponse>, heard: &mut bool) -> Cut {
+        let mut silent_since = Instant::now();
+        loop {
+            let message = if self.screen.as_ref().is_some_and(Screen::is_waiting) {
+                tokio::time::timeout(TICK, stream.next()).await
+            } else {
+                tokio::time::timeout(SILENCE, stream.next()).await
+            };
+            let message = match message {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(status))) if is_transient(&status) => return Cut::Lost(Failure::from_status(&status)),
+                Ok(Some(Err(status))) => return Cut::Fatal(Failure::from_status(&status)),
+                Ok(None) if self.watch.no_follow || self.progress.is_finished() => return Cut::Complete,
+                // The cloud let go of us before the end: it is about to stop.
+                Ok(None) => return Cut::Lost(Failure::local(Exit::Unreachable, "CONNECTION_LOST", &[("detail", "")])),
+                Err(_) if silent_since.elapsed() < SILENCE => match self.tick().await {
+                    Ok(()) => continue,
+                    Err(cut) => return cut,
+                },
+                Err(_) => {
+                    let detail = text("run-silent", &[("n", &SILENCE.as_secs().to_string())]);
+                    return Cut::Lost(Failure::local(
+                        Exit::Unreachable,
+                        "CONNECTION_LOST",
+                        &[("detail", &detail)],
+                    ));
+                }
+            };
+            *heard = true;
+            silent_since = Instant::now();
+            if let Err(cut) = self.message(message).await {
+                return cut;
+            }
+        }
+    }
+
+    async fn message(&mut self, message: WatchTaskResponse) -> Result<(), Cut> {
+        match message.event {
+            Some(Event::Task(task)) => {
+                let had_spec = self.progress.task.spec.is_some();
+                self.progress.task = task;
+                if !had_spec {
+                    self.set_script();
+                }
+                self.observer.changed(self.progress, None);
+            }
+            Some(Event::Execution(execution)) => {
+                let agent_id = execution.agent_id.clone();
+                self.progress.update(execution);
+                self.observer.changed(self.progress, Some(&agent_id));
+            }
+            Some(Event::Chunk(chunk)) => return self.chunk(chunk).await,
+            // Asked for chunks, not for events.
+            Some(Event::Events(_) | Event::Heartbeat(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn chunk(&mut self, chunk: LogChunk) -> Result<(), Cut> {
+        let wanted = self.watch.positions.get(&chunk.attempt_id).copied().unwrap_or_default();
+        let end = next_seq(&chunk);
+        if end <= wanted {
+            return Ok(());
+        }
+        if chunk.first_seq > wanted {
+            // A gap is never shown as if it were none: ask again from where we are.
+            let detail = format!("{wanted} < {}", chunk.first_seq);
+            return Err(Cut::Lost(Failure::local(
+                Exit::Unexpected,
+                "OUTPUT_GAP",
+                &[("detail", &detail)],
+            )));
+        }
+        let attempt_id = chunk.attempt_id.clone();
+        let agent = self
+            .progress
+            .agent_of(&attempt_id)
+            .unwrap_or_else(|| progress::short(&attempt_id))
+            .to_owned();
+        self.with_screen(move |screen| screen.chunk(&agent, &chunk, wanted))
+            .await?;
+        self.watch.positions.insert(attempt_id, end);
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), Cut> {
+        self.with_screen(Screen::tick).await
+    }
+
+    async fn finish(&mut self) -> Result<(), Failure> {
+        match self.with_screen(Screen::finish).await {
+            Ok(()) | Err(Cut::Complete | Cut::Unread) => Ok(()),
+            Err(Cut::Lost(failure) | Cut::Fatal(failure)) => Err(failure),
+        }
+    }
+
+    fn set_script(&mut self) {
+        let Some(Action::Sql(sql)) = self.progress.task.spec.as_ref().and_then(|spec| spec.action.as_ref()) else {
+            return;
+        };
+        let script = Script {
+            name: sql.script_name.clone(),
+            text: String::from_utf8_lossy(&sql.script).into_owned(),
+        };
+        if let Some(screen) = &mut self.screen {
+            screen.set_script(script);
+        }
+    }
+
+    /// Lets a helper thread work with the screen, so that a full pipe or a stopped terminal blocks neither Ctrl-C nor
+    /// the connection.
+    async fn with_screen(
+        &mut self,
+        work: impl FnOnce(&mut Screen) -> Result<(), render::Error> + Send + 'static,
+    ) -> Result<(), Cut> {
+        let Some(mut screen) = self.screen.take() else {
+            return Ok(());
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&mut screen);
+            (screen, result)
+        });
+        let (screen, result) = done
+            .await
+            .map_err(|error| Cut::Fatal(Failure::unexpected(&error.to_string())))?;
+        self.screen = Some(screen);
+        match result {
+            Ok(()) => Ok(()),
+            Err(render::Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(Cut::Unread),
+            Err(render::Error::Io(error)) => {
+                let detail = error.to_string();
+                Err(Cut::Fatal(Failure::local(
+                    Exit::Unexpected,
+                    "OUTPUT_NOT_WRITTEN",
+                    &[("detail", &detail)],
+                )))
+            }
+            Err(render::Error::Chunk(error)) => Err(Cut::Fatal(Failure::local(
+                Exit::Unexpected,
+                "OUTPUT_DAMAGED",
+                &[("detail", &error.to_string())],
+            ))),
+        }
+    }
+}
+
+/// Says whether another connection may do better: the transport failed, or the cloud said so.
+pub(crate) fn is_transient(status: &Status) -> bool {
+    if let Some(info) = status.get_details_error_info() {
+        return Reason::from_code(&info.reason).is_some_and(Reason::retryable);
+    }
+    status.code() == Code::Unavailable || status.source().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn with_reason(code: Code, reason: &str) -> Status {
+        Status::with_error_details(
+            code,
+            "x",
+            ErrorDetails::with_error_info(reason, "opslink", HashMap::new()),
+        )
+    }
+
+    #[test]
+    fn a_lost_transport_is_tried_again_and_an_answer_is_not() {
+        assert!(is_transient(&Status::unavailable("gone")));
+        assert!(is_transient(&Status::from_error(Box::new(io::Error::other("reset")))));
+        assert!(is_transient(&with_reason(Code::Unavailable, Reason::Draining.code())));
+        assert!(!is_transient(&Status::not_found("no such task")));
+        assert!(!is_transient(&with_reason(Code::NotFound, Reason::TaskNotFound.code())));
+    }
+}
