@@ -1,0 +1,203 @@
+//! Links that break: nothing twice, nothing forgotten, doubt is `lost`.
+
+use ExecutionState as S;
+use opslink::{
+    pb,
+    pb::{AttemptPhase, ExecutionState as P, attach_request::Frame as Up, attach_response::Frame as Down},
+    reason::Reason,
+    task::ExecutionState,
+};
+
+use super::bench::{Bench, caller, report, script};
+use crate::task::Config;
+
+#[tokio::test]
+async fn a_task_that_never_arrived_is_sent_again_under_the_same_attempt() {
+    let bench = Bench::new().await;
+    let agent = bench.joined("web").await;
+    let created = bench.create_on(&["web"]).await;
+    let id = agent.id;
+    drop(agent);
+    let mut agent = bench.attach(id, Vec::new()).await;
+    let attempt = agent.task().await;
+    assert_eq!(attempt.to_string(), created.executions[0].attempt_id);
+    agent.finish(attempt, &["x"], S::Succeeded).await;
+    bench.until(&created.task.unwrap().id, &[P::Succeeded]).await;
+    assert_eq!(
+        bench
+            .store
+            .execution_by_attempt(attempt)
+            .await
+            .unwrap()
+            .unwrap()
+            .attempt_number,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_running_attempt_that_the_agent_forgot_is_lost_and_its_slot_is_free() {
+    let bench = Bench::with(Config {
+        slots_per_agent: 1,
+        ..Config::default()
+    })
+    .await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.accept(attempt).await;
+    bench.until(&task, &[P::Running]).await;
+    let id = agent.id;
+    drop(agent);
+    let mut agent = bench.attach(id, Vec::new()).await;
+    bench.until(&task, &[P::Lost]).await;
+    let next = bench.create_on(&["web"]).await;
+    assert_eq!(agent.task().await.to_string(), next.executions[0].attempt_id);
+}
+
+#[tokio::test]
+async fn output_goes_on_where_the_cloud_has_it_and_repetitions_are_not_stored() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    let chunks = script(attempt, &["one\n", "two\n", "three\n"], S::Succeeded);
+    agent.accept(attempt).await;
+    agent.send(Up::Chunk(chunks[0].clone())).await;
+    loop {
+        if let Down::Ack(ack) = agent.next().await.unwrap() {
+            assert_eq!((ack.next_seq, ack.archived), (1, false));
+            break;
+        }
+    }
+    let id = agent.id;
+    drop(agent);
+    let mut agent = bench.attach(id, vec![report(attempt, AttemptPhase::Running, 2)]).await;
+    let wanted = &agent.welcome.attempts[0];
+    assert_eq!((wanted.next_seq, wanted.archived, wanted.cancel), (1, false, false));
+    for chunk in &chunks {
+        agent.send(Up::Chunk(chunk.clone())).await;
+    }
+    assert_eq!(agent.archived(attempt).await, 4);
+    bench.until(&task, &[P::Succeeded]).await;
+    assert_eq!(bench.store.chunk_index(attempt, 0, 100).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_gap_closes_the_link_and_the_next_one_says_what_is_wanted() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    bench.create_on(&["web"]).await;
+    let attempt = agent.task().await;
+    let chunks = script(attempt, &["one\n", "two\n"], S::Succeeded);
+    agent.send(Up::Chunk(chunks[0].clone())).await;
+    agent.send(Up::Chunk(chunks[2].clone())).await;
+    assert_eq!(agent.end_of_link().await.unwrap().reason, Reason::ChunkInvalid);
+    let agent = bench
+        .attach(agent.id, vec![report(attempt, AttemptPhase::Ended, 3)])
+        .await;
+    assert_eq!(agent.welcome.attempts[0].next_seq, 1);
+    assert!(!agent.welcome.attempts[0].archived);
+}
+
+#[tokio::test]
+async fn an_end_that_was_stored_before_the_cloud_went_down_is_found_by_the_next_cloud() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.accept(attempt).await;
+    bench.until(&task, &[P::Running]).await;
+    // As if the process had ended between the two commits.
+    let (store, id) = (bench.store.clone(), agent.id);
+    drop((agent, bench));
+    let other = crate::store::memory::MemoryStore::new();
+    drop(other);
+    for chunk in script(attempt, &["one\n"], S::Failed) {
+        let row = crate::store::record::Chunk {
+            attempt_id: attempt,
+            first_seq: chunk.first_seq,
+            event_count: chunk.event_count,
+            first_line: chunk.first_line,
+            line_count: chunk.line_count,
+            raw_size: chunk.raw_size,
+            first_time: opslink::time::UnixMicros(chunk.first_time_us),
+            last_time: opslink::time::UnixMicros(chunk.last_time_us),
+            codec: chunk.codec,
+            payload: chunk.payload,
+            outcome: chunk.outcome.map(|outcome| outcome.try_into().unwrap()),
+        };
+        assert!(store.chunk_append(vec![row]).await.unwrap()[0].stored);
+    }
+    let bench = Bench::over(store, Config::default()).await;
+    let mut agent = bench.attach(id, vec![report(attempt, AttemptPhase::Ended, 2)]).await;
+    assert_eq!(agent.archived(attempt).await, 2);
+    bench.until(&task, &[P::Failed]).await;
+    // The next time everything is known to be there.
+    drop(agent);
+    let agent = bench.attach(id, vec![report(attempt, AttemptPhase::Ended, 2)]).await;
+    assert!(agent.welcome.attempts[0].archived && !agent.welcome.attempts[0].cancel);
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_link_lost_is_in_the_next_welcome() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.accept(attempt).await;
+    bench.until(&task, &[P::Running]).await;
+    let id = agent.id;
+    drop(agent);
+    bench
+        .engine
+        .cancel(
+            &caller(),
+            pb::CancelTaskRequest {
+                id: task,
+                ..Default::default()
+            },
+        )
+        .await
+        .unwrap();
+    let agent = bench.attach(id, vec![report(attempt, AttemptPhase::Running, 0)]).await;
+    assert!(agent.welcome.attempts[0].cancel);
+}
+
+#[tokio::test]
+async fn a_newer_link_takes_over_and_the_older_one_is_told() {
+    let bench = Bench::new().await;
+    let mut old = bench.joined("web").await;
+    let mut new = bench.attach(old.id, Vec::new()).await;
+    assert!(new.welcome.session_epoch > old.welcome.session_epoch);
+    let Ok(Down::Drain(drain)) = old.next().await else {
+        panic!("no drain")
+    };
+    assert_eq!(drain.reason, "LINK_SUPERSEDED");
+    assert_eq!(old.end_of_link().await.unwrap().reason, Reason::LinkSuperseded);
+    bench.create_on(&["web"]).await;
+    new.task().await;
+    assert!(bench.engine.directory.find("web").unwrap().online);
+}
+
+#[tokio::test]
+async fn a_removed_agent_loses_what_runs_and_its_link() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    agent.task().await;
+    bench.engine.agent_removed(agent.id).await.unwrap();
+    assert_eq!(agent.end_of_link().await.unwrap().reason, Reason::CertificateRevoked);
+    bench.until(&task, &[P::Lost]).await;
+}
+
+#[tokio::test]
+async fn the_directory_follows_the_links() {
+    let bench = Bench::new().await;
+    let agent = bench.joined("web").await;
+    assert!(bench.engine.directory.find("web").unwrap().online);
+    let mut changes = bench.engine.directory.subscribe();
+    drop(agent);
+    let change = super::bench::soon("the change", changes.recv()).await.unwrap();
+    assert!(matches!(change, crate::agents::Change::Upserted(view) if !view.online));
+}
