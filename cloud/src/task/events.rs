@@ -2,7 +2,10 @@
 //!
 //! A mere 'accepted' is in no hurry and lingers for a moment: a short task's end then comes in the same write.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use opslink::{
     id::{AgentId, AttemptId},
@@ -118,15 +121,15 @@ async fn apply(engine: &Engine, notes: &[Note]) -> store::Result<()> {
     let mut order: Vec<AttemptId> = Vec::with_capacity(notes.len());
     let mut intents: HashMap<AttemptId, Intent> = HashMap::with_capacity(notes.len());
     for note in notes {
-        if !intents.contains_key(&note.attempt) {
-            let Some(intent) = intent(engine, note).await? else {
-                continue;
-            };
-            order.push(note.attempt);
-            intents.insert(note.attempt, intent);
-        }
-        let Some(intent) = intents.get_mut(&note.attempt) else {
-            continue;
+        let intent = match intents.entry(note.attempt) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(intent) = intent(engine, note).await? else {
+                    continue;
+                };
+                order.push(note.attempt);
+                place.insert(intent)
+            }
         };
         if intent.execution.agent_id != note.agent {
             foreign(engine, note);

@@ -6,7 +6,7 @@
 //! actions that follow.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -206,8 +206,8 @@ impl Engine {
     ) -> store::Result<BTreeMap<TaskId, Arc<TaskInfo>>> {
         let mut infos = BTreeMap::new();
         for task in tasks {
-            if !infos.contains_key(&task) {
-                infos.insert(task, self.info(task).await?);
+            if let Entry::Vacant(place) = infos.entry(task) {
+                place.insert(self.info(task).await?);
             }
         }
         Ok(infos)

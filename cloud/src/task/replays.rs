@@ -17,7 +17,14 @@ type Key = (String, String);
 
 /// The newest requests by actor and request id.
 #[derive(Debug, Default)]
-pub(super) struct Replays(Mutex<(HashMap<Key, (Vec<u8>, TaskId)>, VecDeque<Key>)>);
+pub(super) struct Replays(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    answers: HashMap<Key, (Vec<u8>, TaskId)>,
+    /// Oldest first.
+    order: VecDeque<Key>,
+}
 
 impl Replays {
     pub(super) fn get(&self, actor: &str, request_id: &str) -> Option<(Vec<u8>, TaskId)> {
@@ -25,19 +32,19 @@ impl Replays {
             return None;
         }
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0.get(&(actor.to_owned(), request_id.to_owned())).cloned()
+        kept.answers.get(&(actor.to_owned(), request_id.to_owned())).cloned()
     }
 
     pub(super) fn keep(&self, task: &Task) {
         let Some(request_id) = &task.request_id else { return };
         let key = (task.created_by.clone(), request_id.clone());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0.insert(key.clone(), (task.request_hash.clone(), task.id));
-        kept.1.push_back(key);
-        if kept.1.len() > KEPT
-            && let Some(oldest) = kept.1.pop_front()
+        kept.answers.insert(key.clone(), (task.request_hash.clone(), task.id));
+        kept.order.push_back(key);
+        if kept.order.len() > KEPT
+            && let Some(oldest) = kept.order.pop_front()
         {
-            kept.0.remove(&oldest);
+            kept.answers.remove(&oldest);
         }
     }
 }

@@ -111,8 +111,6 @@ async fn an_end_that_was_stored_before_the_cloud_went_down_is_found_by_the_next_
     // As if the process had ended between the two commits.
     let (store, id) = (bench.store.clone(), agent.id);
     drop((agent, bench));
-    let other = crate::store::memory::MemoryStore::new();
-    drop(other);
     for chunk in script(attempt, &["one\n"], S::Failed) {
         let row = crate::store::record::Chunk {
             attempt_id: attempt,
