@@ -74,13 +74,13 @@ impl Failure {
         let exit = Reason::from_code(&reason)
             .map_or_else(|| Exit::from_grpc(status.code()), |r| Exit::from_code(r.exit_code()));
         if let Some(message) = details.localized_message() {
-            let mut lines = message.message.splitn(3, '\n').map(str::to_owned);
+            let (what, why, fix) = three_lines(&message.message);
             return Self {
                 exit,
                 reason,
-                what: lines.next().unwrap_or_default(),
-                why: lines.next().unwrap_or_default(),
-                fix: lines.next().unwrap_or_default(),
+                what,
+                why,
+                fix,
             };
         }
         // An older cloud, a proxy in between, or the transport itself: say what is known.
@@ -114,6 +114,17 @@ impl Failure {
     /// Prints the failure to stderr.
     pub(crate) fn print(&self) {
         terminal::error_block(self);
+    }
+}
+
+/// Splits what, why and fix. Only the first may have several lines: a selector error draws its place.
+fn three_lines(text: &str) -> (String, String, String) {
+    let mut lines = text.rsplitn(3, '\n').map(str::to_owned);
+    let (last, middle, first) = (lines.next().unwrap_or_default(), lines.next(), lines.next());
+    match (first, middle) {
+        (Some(first), middle) => (first, middle.unwrap_or_default(), last),
+        (None, Some(middle)) => (middle, String::new(), last),
+        (None, None) => (last, String::new(), String::new()),
     }
 }
 
@@ -161,6 +172,17 @@ mod tests {
         );
         assert_eq!(failure.reason, "SOMETHING_NEW");
         assert_eq!(failure.exit, Exit::NotFound);
+    }
+
+    #[test]
+    fn a_drawn_place_stays_with_what_happened() {
+        let lines = |text| three_lines(text);
+        assert_eq!(
+            lines("a\n  b\n  ^\nwhy\nfix"),
+            ("a\n  b\n  ^".into(), "why".into(), "fix".into())
+        );
+        assert_eq!(lines("what\nfix"), ("what".into(), String::new(), "fix".into()));
+        assert_eq!(lines("what"), ("what".into(), String::new(), String::new()));
     }
 
     #[test]

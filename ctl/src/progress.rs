@@ -206,6 +206,15 @@ pub(crate) fn line(execution: &Execution, width: usize) -> String {
         styled(style(state), state.word())
     )];
     parts.extend(why(execution));
+    // The stable code, for searching and for scripts; the exit code says enough by itself.
+    let reason = execution
+        .outcome
+        .as_ref()
+        .map(|outcome| outcome.reason.as_str())
+        .unwrap_or_default();
+    if !reason.is_empty() && reason != Reason::ExitNonzero.code() {
+        parts.push(escape::visible(reason));
+    }
     if let Some(took) = execution_duration(execution) {
         parts.push(duration::show(took));
     }

@@ -7,6 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use unicode_width::UnicodeWidthStr;
 
 use crate::{exit::Exit, failure::Failure};
 
@@ -127,18 +128,19 @@ pub(crate) fn warn(line: &str) {
 pub(crate) fn error_block(failure: &Failure) {
     let dim = Style::new().dimmed();
     let mut block = String::new();
-    let mut part = |style: Style, word: &str, text: &str| {
-        if !text.is_empty() {
-            // A selector error draws a caret under the expression: its second line must stay aligned.
-            let indent = " ".repeat(word.chars().count() + 2);
-            let text = text.replace('\n', &format!("\n{indent}"));
-            block.push_str(&format!("{} {text}\n", styled(style, &format!("{word}:"))));
+    let mut part = |style: Style, word: &str, value: &str| {
+        if !value.is_empty() {
+            let word = crate::text::text(word, &[]);
+            // A selector error draws a caret under the expression: all its lines move by the same width.
+            let indent = " ".repeat(UnicodeWidthStr::width(word.as_str()) + 2);
+            let value = value.replace('\n', &format!("\n{indent}"));
+            block.push_str(&format!("{} {value}\n", styled(style, &format!("{word}:"))));
         }
     };
-    part(fg(AnsiColor::Red).bold(), "error", &failure.what);
-    part(dim, "cause", &failure.why);
-    part(fg(AnsiColor::Cyan), "try", &failure.fix);
-    part(dim, "ref", &failure.reason);
+    part(fg(AnsiColor::Red).bold(), "word-error", &failure.what);
+    part(dim, "word-cause", &failure.why);
+    part(fg(AnsiColor::Cyan), "word-try", &failure.fix);
+    part(dim, "word-ref", &failure.reason);
     let _ = io::stderr().lock().write_all(block.as_bytes());
 }
 

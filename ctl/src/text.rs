@@ -52,28 +52,29 @@ mod tests {
     /// Every sentence with the variables that it uses.
     fn entries(source: &str) -> BTreeMap<String, BTreeSet<String>> {
         let mut entries: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let mut message = String::new();
-        for line in source.lines() {
-            let Some((id, value)) = line.split_once(" =") else {
-                continue;
-            };
-            let id = match id.trim().strip_prefix('.') {
-                Some(attribute) => format!("{message}.{attribute}"),
-                None => {
-                    message = id.to_owned();
-                    message.clone()
+        let (mut message, mut current) = (String::new(), String::new());
+        for line in source.lines().filter(|line| !line.starts_with('#')) {
+            if let Some((id, _)) = line.split_once(" =") {
+                current = match id.trim().strip_prefix('.') {
+                    Some(attribute) => format!("{message}.{attribute}"),
+                    None => id.to_owned(),
+                };
+                if !id.trim().starts_with('.') {
+                    message = current.clone();
                 }
-            };
-            let variables = value
+                assert!(
+                    entries.insert(current.clone(), BTreeSet::new()).is_none(),
+                    "{current} is there twice"
+                );
+            }
+            let variables = line
                 .split("{ $")
                 .skip(1)
                 .filter_map(|rest| rest.split([' ', '}']).next());
-            assert!(
-                entries
-                    .insert(id.clone(), variables.map(str::to_owned).collect())
-                    .is_none(),
-                "{id} is there twice"
-            );
+            entries
+                .entry(current.clone())
+                .or_default()
+                .extend(variables.map(str::to_owned));
         }
         entries
     }
@@ -93,7 +94,7 @@ mod tests {
         for (file, source) in sources() {
             for (marker, prefix) in [("text(\"", ""), ("usage(\"", "."), ("local(", ".")] {
                 for (at, _) in source.match_indices(marker) {
-                    // `context("demo")` is no `text("demo")`.
+                    // A longer name that ends in the same letters is another function.
                     if source[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
                         continue;
                     }

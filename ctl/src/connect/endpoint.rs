@@ -42,7 +42,17 @@ impl Endpoint {
         if !tls && !is_loopback(&host) {
             return Err(Failure::usage("PLAIN_HTTP_REFUSED", &[("url", text)]));
         }
-        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
+        // A port that is none, or a user in front of the host, must not silently become something else.
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            None if uri
+                .authority()
+                .is_some_and(|authority| Some(authority.as_str()) == uri.host()) =>
+            {
+                DEFAULT_PORT
+            }
+            None => return Err(bad()),
+        };
         let bracketed = if host.contains(':') {
             format!("[{host}]")
         } else {

@@ -1,0 +1,143 @@
+//! The program itself, without a cloud: exit codes, what goes to stdout and what to stderr, what is never sent.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn cloudctl(config: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cloudctl"))
+        .args(args)
+        .env_clear()
+        .env("CLOUDCTL_CONFIG", config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_failure_is_three_lines_and_a_reason_on_stderr_and_nothing_on_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloudctl(folder.path(), &["agent", "list"]);
+    assert_eq!(code(&output), 4);
+    assert!(output.stdout.is_empty());
+    let lines: Vec<String> = stderr(&output)
+        .lines()
+        .map(|line| line.split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(lines, ["error", "cause", "try", "ref"]);
+    assert!(stderr(&output).contains("NOT_LOGGED_IN"));
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_asked_of_the_cloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let cases = [
+        (folder.path().join("none.sh").display().to_string(), "SCRIPT_NOT_FOUND"),
+        (folder.path().display().to_string(), "SCRIPT_IS_FOLDER"),
+        (file("empty.sh", b""), "SCRIPT_EMPTY"),
+        (file("binary.sh", b"\x7fELF\0\0\0"), "SCRIPT_BINARY"),
+        (file("crlf.sh", b"#!/bin/sh\r\necho\r\n"), "SCRIPT_HAS_CRLF"),
+        (file("big.sh", &vec![b'x'; 600 * 1024]), "SCRIPT_TOO_LARGE"),
+    ];
+    for (path, reason) in &cases {
+        let output = cloudctl(folder.path(), &["run", "shell", "-a", "x", "--file", path]);
+        assert_eq!(code(&output), 2, "{reason}: {}", stderr(&output));
+        assert!(stderr(&output).contains(reason), "{reason}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_request_can_be_looked_at_without_a_cloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["run", "shell", "-a", "prod", "--print-request", "--", "echo", "a b"];
+    let output = cloudctl(folder.path(), &args);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let request: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(request["spec"]["shell"]["argv"], serde_json::json!(["echo", "a b"]));
+    assert_eq!(request["selector"]["names"], serde_json::json!(["prod"]));
+    assert!(request["requestId"].as_str().is_some_and(|id| id.len() == 36));
+}
+
+#[test]
+fn no_target_is_a_mistake_and_not_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloudctl(folder.path(), &["run", "shell", "--", "reboot"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("SELECTOR_EMPTY"));
+}
+
+#[test]
+fn an_unreachable_cloud_is_exit_code_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    std::fs::write(folder.path().join("token"), "olp_x").unwrap();
+    let token = folder.path().join("token").display().to_string();
+    let output = cloudctl(
+        folder.path(),
+        &["--server", &url, "--token-file", &token, "agent", "list"],
+    );
+    assert_eq!(code(&output), 9, "{}", stderr(&output));
+    assert!(stderr(&output).contains("SERVER_UNREACHABLE"));
+}
+
+#[test]
+fn without_a_terminal_a_login_names_the_missing_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloudctl(folder.path(), &["login", "http://127.0.0.1:1"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("--with-token"), "{}", stderr(&output));
+}
+
+#[test]
+fn lists_without_entries_are_an_empty_array() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloudctl(folder.path(), &["context", "list", "-o", "json"]);
+    assert_eq!((code(&output), output.stdout.as_slice()), (0, &b"[]\n"[..]));
+}
+
+#[test]
+fn a_typo_is_exit_code_2_and_help_is_0_on_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    let typo = cloudctl(folder.path(), &["agent", "lits"]);
+    assert_eq!(code(&typo), 2);
+    assert!(stderr(&typo).contains("list"), "{}", stderr(&typo));
+    let help = cloudctl(folder.path(), &["run", "sql", "--help"]);
+    assert_eq!(code(&help), 0);
+    assert!(String::from_utf8(help.stdout).unwrap().contains("--read-only"));
+}
+
+#[test]
+fn messages_come_in_the_language_of_the_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloudctl(folder.path(), &["--lang", "zh-CN", "agent", "list"]);
+    assert!(stderr(&output).starts_with("错误:"), "{}", stderr(&output));
+}
+
+#[test]
+fn completion_can_be_switched_on_in_every_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = cloudctl(folder.path(), &["completion", shell]);
+        assert_eq!(code(&output), 0, "{shell}");
+        assert!(
+            String::from_utf8(output.stdout).unwrap().contains("cloudctl"),
+            "{shell}"
+        );
+    }
+}
