@@ -29,6 +29,13 @@ impl Language {
         }
     }
 
+    /// Chooses by the environment of a terminal: `LC_ALL`, `LC_MESSAGES`, `LANG`; English when none says more.
+    pub fn of_environment(read: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &&str| read(name).filter(|value| !value.is_empty());
+        let tag = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(set);
+        tag.as_deref().and_then(Self::from_tag).unwrap_or_default()
+    }
+
     /// Reads a tag, a POSIX locale (`zh_CN.UTF-8`) or an `accept-language` header: the first language in it that we
     /// speak. Weights are ignored: browsers list in order.
     pub fn from_tag(text: &str) -> Option<Self> {

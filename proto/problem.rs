@@ -78,6 +78,22 @@ impl Problem {
             .join("\n")
     }
 
+    /// Returns the block that programs print: what, why, do this, and the code to look up.
+    pub fn report(&self, language: crate::locale::Language) -> String {
+        let parts = [
+            ("error", self.what(language)),
+            ("cause", self.why(language)),
+            ("try", self.fix(language)),
+            ("ref", self.reason.code().to_owned()),
+        ];
+        let shown = parts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(word, text)| {
+            // Second lines (a drawn caret, say) stay aligned under the first.
+            let indent = " ".repeat(word.len() + 2);
+            format!("{word}: {}", text.replace('\n', &format!("\n{indent}")))
+        });
+        shown.collect::<Vec<_>>().join("\n")
+    }
+
     fn line(&self, language: crate::locale::Language, attribute: &str) -> String {
         use crate::locale::Arg;
         // Every argument that the sentences may use has a value: nobody shall read `{$name}`.

@@ -18,6 +18,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ctl", &["opslink"]),
     ("ui-leptos", &["opslink"]),
     ("tests/harness", &[]),
+    ("tests/bench", &["opslink", "opslink-harness"]),
     ("xtask", &["opslink-harness"]),
 ];
 
@@ -122,6 +123,7 @@ fn tests_wait_for_conditions_and_never_sleep() {
     let is_test = |path: &Path| {
         let text = shown(path);
         (text.starts_with("tests/") || text.contains("/tests/") || text.ends_with("tests.rs")) && !text.starts_with("tests/harness")
+            && !text.starts_with("tests/bench")
     };
     for source in files(&root(), ".rs").into_iter().filter(|path| is_test(path)) {
         if source.ends_with("conventions.rs") {

@@ -224,15 +224,9 @@ pub fn status_problem(address: &Address, status: &tonic::Status) -> Problem {
     })
 }
 
-/// The three lines of a problem in the language of the terminal.
-pub fn lines(problem: &Problem) -> String {
-    let language = ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    let language = language
-        .and_then(|tag| Language::from_tag(&tag))
-        .unwrap_or(Language::En);
-    problem.lines(language)
+/// A problem as it is printed, in the language of the terminal.
+pub fn report(problem: &Problem) -> String {
+    problem.report(Language::of_environment(|name| std::env::var(name).ok()))
 }
 
 /// The server's chain does not hold the CA of the token.

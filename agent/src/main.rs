@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -142,7 +142,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            say(&join::lines(&problem));
+            say(&join::report(&problem));
             match problem.reason {
                 Reason::CertificateRevoked | Reason::AgentRemoved => ExitCode::from(EXIT_REVOKED),
                 _ => ExitCode::FAILURE,
@@ -204,6 +204,7 @@ fn run(state: &StateDir, ready_json: bool) -> Result<(), Problem> {
     let _lock = lock(state)?;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(log_level())
         .init();
     runtime()?.block_on(async {

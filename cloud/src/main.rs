@@ -103,17 +103,7 @@ fn start_log(json: bool) {
 
 /// Says in three lines what is wrong.
 fn fail(problem: &Problem) -> ExitCode {
-    let language = ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|value| !value.is_empty())
-        .and_then(|value| Language::from_tag(&value))
-        .unwrap_or_default();
-    let _ = writeln!(
-        std::io::stderr().lock(),
-        "{}: {}",
-        problem.reason.code(),
-        problem.lines(language)
-    );
+    let language = Language::of_environment(|name| std::env::var(name).ok());
+    let _ = writeln!(std::io::stderr().lock(), "{}", problem.report(language));
     ExitCode::from(problem.reason.exit_code())
 }

@@ -61,7 +61,7 @@ fn commands_that_cannot_start_say_why() -> Result<()> {
     check(run(&["--", "no-such-program"])?, 3, &["PROGRAM_NOT_FOUND", "no-such-program"])?;
     check(run(&["--cwd", "/no/such/folder", "--", "true"])?, 3, &["CWD_NOT_FOUND"])?;
     check(run(&["--", "sh", "-c", "kill -9 $$"])?, 3, &["KILLED_BY_SIGNAL", "9"])?;
-    check(run(&["--timeout", "1s", "--", "sleep", "60"])?, 3, &["TIMED_OUT"])?;
+    check(run(&["--timeout", "1s", "--", "sleep", "60"])?, 124, &["TIMED_OUT"])?;
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn clouds_that_cannot_start_say_why() -> Result<()> {
     let postgres = Database::postgres()?;
     refused(&url(&postgres.url_with("wrong")), &["DATABASE_UNAVAILABLE", "password"])?;
     let public = Options { plain_listen: Some("0.0.0.0:0".into()), ..Options::new(fleet.path("fourth")) };
-    refused(&public, &["loopback"])
+    refused(&public, &["CONFIG_INVALID", "127.0.0.1"])
 }
 
 #[test]
@@ -110,8 +110,12 @@ fn a_server_that_is_not_there_or_is_another_one() -> Result<()> {
     let mut fleet = Fleet::start(&[])?;
     let url = fleet.cloud.url.clone();
     let other = Fleet::start(&[])?;
-    let pinned = fleet.ctl.run(["login", &other.cloud.url, "--username", "admin", "--password-stdin", "--ca-sha256", &fleet.cloud.ca_sha256])?;
-    check(pinned, 9, &["CA_"])?;
+    let password = fleet.path("password");
+    std::fs::write(&password, "never-sent\n")?;
+    let login = ["login", &other.cloud.url, "--username", "admin", "--password-stdin", "--ca-sha256", &fleet.cloud.ca_sha256];
+    let output = fleet.ctl.command(login)?.stdin(std::fs::File::open(password)?).output()?;
+    assert_eq!(output.status.code(), Some(9));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("CA_"), "{output:?}");
     fleet.cloud.stop();
     check(fleet.ctl.run(["agent", "list"])?, 9, &["SERVER_UNREACHABLE", url.trim_start_matches("https://")])
 }

@@ -37,8 +37,8 @@ use crate::{
     script::{AGENTS, Job},
 };
 
-/// Longest simulated time of a run. Twelve times the longest redial pause.
-const LIMIT: Duration = Duration::from_secs(720);
+/// Longest simulated time of a run: five times the longest redial pause.
+const LIMIT: Duration = Duration::from_secs(300);
 /// Step of the simulated clock.
 const TICK: Duration = Duration::from_millis(2);
 /// The simulated time at which every run begins, a constant of the process: certificates are checked by the real clock.
@@ -129,7 +129,6 @@ pub(crate) struct Report {
 
 /// Does one run and checks it.
 pub(crate) fn run(seed: u64) -> Report {
-    let _seed = OnPanic(seed);
     let mut rng = Rng::with_seed(seed);
     // Jitter of both programs; the simulation is one thread.
     fastrand::seed(seed);
@@ -156,6 +155,7 @@ pub(crate) fn run(seed: u64) -> Report {
         trace: Mutex::default(),
     }));
 
+    let _told = OnPanic(seed, shared.clone());
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(LIMIT)
@@ -223,16 +223,15 @@ pub(crate) fn run(seed: u64) -> Report {
     }
 }
 
-/// Tells which seed it was.
-struct OnPanic(u64);
+/// Tells which seed it was, and what had happened.
+struct OnPanic(u64, Shared);
 
 impl Drop for OnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "simulation failed with seed {0}; again: OPSLINK_SIM_SEED={0} cargo test -p opslink --test sim",
-                self.0
-            );
+            let trace = self.1.trace.lock().map(|lines| lines.join("\n")).unwrap_or_default();
+            let seed = self.0;
+            eprintln!("{trace}\nseed {seed} failed; again: OPSLINK_SIM_SEED={seed} cargo test -p opslink --test sim");
         }
     }
 }

@@ -10,9 +10,27 @@ use crate::{paths, tools::Tool};
 /// Checks format, clippy with warnings denied, and that the protocol crate and the console compile for wasm32.
 pub(crate) fn run() -> Result<ExitCode> {
     process::run(cargo().args(["fmt", "--all", "--check"]))?;
-    process::run(cargo().args(["clippy", "--workspace", "--exclude", "opslink-ui", "--all-targets", "--", "--deny", "warnings"]))?;
+    process::run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--exclude",
+        "opslink-ui",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     Tool::WasmTarget.ensure()?;
-    process::run(cargo().args(["clippy", "-p", "opslink-ui", "--target", "wasm32-unknown-unknown", "--", "--deny", "warnings"]))?;
+    process::run(cargo().args([
+        "clippy",
+        "-p",
+        "opslink-ui",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,9 @@
 //! `cargo xtask`: every developer command. `demo` and `test` are the README's two; both set up what they need.
 
-#![expect(clippy::print_stdout, reason = "the output of these commands is for the person who typed them")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the output of these commands is for the person who typed them"
+)]
 
 mod bench;
 mod demo;

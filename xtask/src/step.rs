@@ -14,7 +14,11 @@ pub(crate) struct Steps {
 impl Steps {
     /// Starts a list of `total` steps.
     pub(crate) fn new(total: usize) -> Self {
-        Self { total, done: 0, started: Instant::now() }
+        Self {
+            total,
+            done: 0,
+            started: Instant::now(),
+        }
     }
 
     /// Does one step, and says so before and after.
@@ -35,5 +39,9 @@ impl Steps {
 
 fn seconds(since: Instant) -> String {
     let seconds = since.elapsed().as_secs_f64();
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0) }
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0)
+    }
 }

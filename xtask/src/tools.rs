@@ -45,7 +45,9 @@ impl Tool {
             Self::Postgres => debian("postgresql", || programs::postgres("initdb").is_some()),
             Self::MariaDb => debian("mariadb-server", || which(&["mariadbd", "mysqld"]).is_some()),
             Self::Ssh => debian("openssh-server", || which(&["sshd"]).is_some() && on_path("ssh-keygen")),
-            Self::Chromium => debian("chromium", || which(&["chromium", "chromium-browser", "google-chrome"]).is_some()),
+            Self::Chromium => debian("chromium", || {
+                which(&["chromium", "chromium-browser", "google-chrome"]).is_some()
+            }),
             Self::Grpcurl => grpcurl(),
             Self::PythonGrpc => python_grpc(),
             Self::BrowserTests => npm_packages(&paths::root().join("tests/browser")),
@@ -71,7 +73,12 @@ fn debian(package: &str, present: impl Fn() -> bool) -> Result<()> {
     }
     println!("    installing {package} from Debian …");
     let quiet = |args: &[&str]| {
-        process::output(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
+        process::output(
+            Command::new("apt-get")
+                .args(args)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+        .map(drop)
     };
     let install = ["install", "-y", "-q", "--no-install-recommends", package];
     // The package lists of a new machine are empty or old: then the first try fails.
@@ -93,14 +100,17 @@ fn grpcurl() -> Result<()> {
     println!("    building grpcurl (about a minute) …");
     std::fs::create_dir_all(bin_folder())?;
     process::output(
-        Command::new("go").args(["install", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"]).env("GOBIN", bin_folder()),
+        Command::new("go")
+            .args(["install", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"])
+            .env("GOBIN", bin_folder()),
     )?;
     Ok(())
 }
 
 fn python_grpc() -> Result<()> {
     let python = programs::python();
-    let works = |python: &Path| process::output(Command::new(python).args(["-c", "import grpc, grpc_reflection"])).is_ok();
+    let works =
+        |python: &Path| process::output(Command::new(python).args(["-c", "import grpc, grpc_reflection"])).is_ok();
     if works(&python) {
         return Ok(());
     }
@@ -125,14 +135,21 @@ pub(crate) fn npm_packages(folder: &Path) -> Result<()> {
         return Ok(());
     }
     println!("    npm ci in {} …", folder.display());
-    process::output(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts=false"]).current_dir(folder))?;
+    process::output(
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts=false"])
+            .current_dir(folder),
+    )?;
     std::fs::write(done, lock)?;
     Ok(())
 }
 
 fn wasm_target() -> Result<()> {
     let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    if Path::new(sysroot.trim()).join("lib/rustlib/wasm32-unknown-unknown").is_dir() {
+    if Path::new(sysroot.trim())
+        .join("lib/rustlib/wasm32-unknown-unknown")
+        .is_dir()
+    {
         return Ok(());
     }
     println!("    rustup target add wasm32-unknown-unknown …");

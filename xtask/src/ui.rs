@@ -55,8 +55,12 @@ pub(crate) fn build(options: &Options) -> Result<()> {
         return Ok(());
     }
     let mut steps = Steps::new(6);
-    steps.step("console: npm packages (esbuild, tailwind, wasm-opt)", || place.npm_install())?;
-    steps.step("console: Rust to wasm (the first time takes a few minutes)", || place.cargo())?;
+    steps.step("console: npm packages (esbuild, tailwind, wasm-opt)", || {
+        place.npm_install()
+    })?;
+    steps.step("console: Rust to wasm (the first time takes a few minutes)", || {
+        place.cargo()
+    })?;
     steps.step("console: wasm-bindgen", || place.bindgen())?;
     steps.step("console: wasm-opt", || place.wasm_opt())?;
     steps.step("console: styles and scripts", || place.styles_and_scripts())?;
@@ -66,7 +70,12 @@ pub(crate) fn build(options: &Options) -> Result<()> {
         "the console is {total} bytes after brotli, more than its budget of {BUDGET}: something large came in"
     );
     fs::write(&place.stamp, inputs).with_context(|| format!("write {}", place.stamp.display()))?;
-    println!("console: {} in {}, {} kB over the wire", place.dist.display(), steps.elapsed(), total / 1000);
+    println!(
+        "console: {} in {}, {} kB over the wire",
+        place.dist.display(),
+        steps.elapsed(),
+        total / 1000
+    );
     Ok(())
 }
 
@@ -84,18 +93,39 @@ struct Place {
 impl Place {
     fn new(dev: bool) -> Self {
         let source = paths::root().join("ui-leptos");
-        let work = paths::target().join("opslink-ui").join(if dev { "dev" } else { "release" });
-        Self { dev, dist: source.join("dist"), stamp: paths::target().join("opslink-ui/stamp"), work, source }
+        let work = paths::target()
+            .join("opslink-ui")
+            .join(if dev { "dev" } else { "release" });
+        Self {
+            dev,
+            dist: source.join("dist"),
+            stamp: paths::target().join("opslink-ui/stamp"),
+            work,
+            source,
+        }
     }
 
     /// A hash of everything that the result depends on.
     fn inputs(&self) -> Result<String> {
         let root = paths::root();
         let mut files = Vec::new();
-        for part in ["ui-leptos/src", "ui-leptos/js", "ui-leptos/css", "ui-leptos/locales", "ui-leptos/public", "proto"] {
+        for part in [
+            "ui-leptos/src",
+            "ui-leptos/js",
+            "ui-leptos/css",
+            "ui-leptos/locales",
+            "ui-leptos/public",
+            "proto",
+        ] {
             collect(&root.join(part), &mut files)?;
         }
-        for file in ["ui-leptos/index.html", "ui-leptos/Cargo.toml", "ui-leptos/package-lock.json", "Cargo.toml", "build.rs"] {
+        for file in [
+            "ui-leptos/index.html",
+            "ui-leptos/Cargo.toml",
+            "ui-leptos/package-lock.json",
+            "Cargo.toml",
+            "build.rs",
+        ] {
             files.push(root.join(file));
         }
         files.push(root.join("xtask/src/ui.rs"));
@@ -104,7 +134,10 @@ impl Place {
         hasher.update(if self.dev { b"dev" } else { b"release" });
         for file in files {
             let bytes = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-            hasher.update(file.as_os_str().as_encoded_bytes()).update(&bytes.len().to_le_bytes()).update(&bytes);
+            hasher
+                .update(file.as_os_str().as_encoded_bytes())
+                .update(&bytes.len().to_le_bytes())
+                .update(&bytes);
         }
         for (name, version) in locked_versions(&["wasm-bindgen", "leptos", "tonic-web-wasm-client"])? {
             hasher.update(name.as_bytes()).update(version.as_bytes());
@@ -124,7 +157,8 @@ impl Place {
             return Ok(());
         }
         let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&self.source);
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&self.source);
         execute(&mut npm).context("npm (Node.js 20 or newer) could not install the build tools of the console")?;
         fs::write(&mark, wanted).with_context(|| format!("write {}", mark.display()))
     }
@@ -134,7 +168,9 @@ impl Place {
     }
 
     fn cargo(&self) -> Result<()> {
-        let crate_version = locked_versions(&["wasm-bindgen"])?.remove("wasm-bindgen").unwrap_or_default();
+        let crate_version = locked_versions(&["wasm-bindgen"])?
+            .remove("wasm-bindgen")
+            .unwrap_or_default();
         let tool_version = wasm_bindgen_shared_version();
         ensure!(
             crate_version == tool_version,
@@ -149,7 +185,10 @@ impl Place {
     }
 
     fn bindgen(&self) -> Result<()> {
-        let input = paths::target().join("wasm32-unknown-unknown").join(self.profile()).join("opslink-ui.wasm");
+        let input = paths::target()
+            .join("wasm32-unknown-unknown")
+            .join(self.profile())
+            .join("opslink-ui.wasm");
         let out = self.work.join("bindgen");
         recreate(&out)?;
         Bindgen::new()
@@ -164,7 +203,10 @@ impl Place {
     }
 
     fn wasm_opt(&self) -> Result<()> {
-        let (input, output) = (self.work.join("bindgen/opslink_bg.wasm"), self.work.join("opslink.wasm"));
+        let (input, output) = (
+            self.work.join("bindgen/opslink_bg.wasm"),
+            self.work.join("opslink.wasm"),
+        );
         if self.dev {
             fs::copy(&input, &output)?;
             return Ok(());
@@ -177,7 +219,11 @@ impl Place {
     fn styles_and_scripts(&self) -> Result<()> {
         let bin = self.source.join("node_modules/.bin");
         let mut tailwind = Command::new(bin.join("tailwindcss"));
-        tailwind.arg("--input").arg(self.source.join("css/main.css")).arg("--output").arg(self.work.join("app.css"));
+        tailwind
+            .arg("--input")
+            .arg(self.source.join("css/main.css"))
+            .arg("--output")
+            .arg(self.work.join("app.css"));
         tailwind.arg("--minify");
         execute(tailwind.current_dir(&self.source))?;
 
@@ -186,8 +232,15 @@ impl Place {
             let mut esbuild = Command::new(bin.join("esbuild"));
             esbuild.arg(self.source.join(format!("js/{entry}.js")));
             esbuild.args(["--bundle", "--minify", "--target=es2022", "--log-level=warning"]);
-            esbuild.arg(if entry == "main" { "--format=esm" } else { "--format=iife" });
-            esbuild.arg(format!("--alias:opslink-wasm={}", self.work.join("bindgen/opslink.js").display()));
+            esbuild.arg(if entry == "main" {
+                "--format=esm"
+            } else {
+                "--format=iife"
+            });
+            esbuild.arg(format!(
+                "--alias:opslink-wasm={}",
+                self.work.join("bindgen/opslink.js").display()
+            ));
             esbuild.arg(format!("--define:WASM_URL=\"/assets/{wasm}\""));
             esbuild.arg(format!("--outfile={}", self.work.join(output).display()));
             execute(esbuild.current_dir(&self.source))?;
@@ -228,13 +281,22 @@ impl Place {
         fs::write(file, bytes).with_context(|| format!("write {}", file.display()))?;
         let (brotli_quality, gzip_level) = if self.dev { (3, 1) } else { (11, 9) };
         let mut packed = Vec::new();
-        let params = brotli::enc::BrotliEncoderParams { quality: brotli_quality, lgwin: 22, ..Default::default() };
+        let params = brotli::enc::BrotliEncoderParams {
+            quality: brotli_quality,
+            lgwin: 22,
+            ..Default::default()
+        };
         brotli::BrotliCompress(&mut &*bytes, &mut packed, &params)?;
         fs::write(with_suffix(file, "br"), &packed)?;
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(gzip_level));
         gzip.write_all(bytes)?;
         fs::write(with_suffix(file, "gz"), gzip.finish()?)?;
-        println!("    {:<28} {:>9} bytes, {:>7} after brotli", display_name(file), bytes.len(), packed.len());
+        println!(
+            "    {:<28} {:>9} bytes, {:>7} after brotli",
+            display_name(file),
+            bytes.len(),
+            packed.len()
+        );
         Ok(packed.len())
     }
 }
@@ -265,7 +327,11 @@ fn recreate(folder: &Path) -> Result<()> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("read folder {}", folder.display()))? {
         let path = entry?.path();
-        if path.is_dir() { collect(&path, files)? } else { files.push(path) }
+        if path.is_dir() {
+            collect(&path, files)?
+        } else {
+            files.push(path)
+        }
     }
     Ok(())
 }
@@ -281,8 +347,13 @@ fn execute(command: &mut Command) -> Result<()> {
 
 /// Versions of packages in the lock file.
 fn locked_versions(names: &[&str]) -> Result<BTreeMap<String, String>> {
-    let lock: toml::Table = fs::read_to_string(paths::root().join("Cargo.lock")).context("read Cargo.lock")?.parse()?;
-    let packages = lock.get("package").and_then(toml::Value::as_array).context("Cargo.lock has packages")?;
+    let lock: toml::Table = fs::read_to_string(paths::root().join("Cargo.lock"))
+        .context("read Cargo.lock")?
+        .parse()?;
+    let packages = lock
+        .get("package")
+        .and_then(toml::Value::as_array)
+        .context("Cargo.lock has packages")?;
     let text = |package: &toml::Value, key: &str| package.get(key).and_then(toml::Value::as_str).map(str::to_owned);
     Ok(packages
         .iter()

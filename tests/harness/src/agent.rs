@@ -26,14 +26,24 @@ impl Agent {
     pub fn join(name: &str, state: impl Into<PathBuf>, url: &str, token: &str) -> Result<Self> {
         let state = state.into();
         process::output(
-            Command::new(programs::ours("opslink-agent")?).args(["join", url, "--token", token, "--state"]).arg(&state),
+            Command::new(programs::ours("opslink-agent")?)
+                .args(["join", url, "--token", token, "--state"])
+                .arg(&state),
         )?;
-        Ok(Self { name: name.to_owned(), state, server: None })
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+            server: None,
+        })
     }
 
     /// Takes over a state folder that was joined before.
     pub fn joined(name: &str, state: impl Into<PathBuf>) -> Self {
-        Self { name: name.to_owned(), state: state.into(), server: None }
+        Self {
+            name: name.to_owned(),
+            state: state.into(),
+            server: None,
+        }
     }
 
     /// Writes the connections file: pairs of name and URL; the first is the default.
@@ -43,7 +53,10 @@ impl Agent {
     pub fn set_connections(&self, connections: &[(&str, &str)]) -> Result<()> {
         let mut text = String::new();
         for (index, (name, url)) in connections.iter().enumerate() {
-            text.push_str(&format!("[[connection]]\nname = \"{name}\"\nurl = \"{url}\"\ndefault = {}\n\n", index == 0));
+            text.push_str(&format!(
+                "[[connection]]\nname = \"{name}\"\nurl = \"{url}\"\ndefault = {}\n\n",
+                index == 0
+            ));
         }
         Ok(std::fs::write(self.state.join("connections.toml"), text)?)
     }
@@ -62,7 +75,10 @@ impl Agent {
     /// It ended, or had no link within 30 s.
     pub fn start_with(&mut self, env: &[(&str, &str)]) -> Result<()> {
         let mut command = Command::new(programs::ours("opslink-agent")?);
-        command.args(["run", "--ready-json", "--state"]).arg(&self.state).envs(env.iter().copied());
+        command
+            .args(["run", "--ready-json", "--state"])
+            .arg(&self.state)
+            .envs(env.iter().copied());
         let (server, _) = Server::start("opslink-agent", &mut command, &self.log(), Duration::from_secs(30))?;
         self.server = Some(server);
         Ok(())

@@ -62,8 +62,13 @@ impl Cloud {
     /// # Errors
     /// It did not come up; the end of its log is in the message.
     pub fn start(options: Options) -> Result<Self> {
-        let mut cloud =
-            Self { options, server: None, url: String::new(), plain_url: None, ca_sha256: String::new() };
+        let mut cloud = Self {
+            options,
+            server: None,
+            url: String::new(),
+            plain_url: None,
+            ca_sha256: String::new(),
+        };
         cloud.launch()?;
         // A restarted cloud must be where its agents look for it.
         cloud.options.listen = cloud.url.trim_start_matches("https://").to_owned();
@@ -79,7 +84,10 @@ impl Cloud {
     /// The binary was not built.
     pub fn command(options: &Options) -> Result<Command> {
         let mut command = Command::new(programs::ours("opslink-cloud")?);
-        command.args(["serve", "--ready-json", "--data"]).arg(&options.data).args(["--listen", &options.listen]);
+        command
+            .args(["serve", "--ready-json", "--data"])
+            .arg(&options.data)
+            .args(["--listen", &options.listen]);
         command.args(["--dev-admin-password", &options.password]);
         if let Some(plain) = &options.plain_listen {
             command.args(["--plain-listen", plain]);

@@ -49,7 +49,12 @@ impl Ran {
     /// It is another; everything printed is in the message.
     pub fn expect(self, code: i32) -> Result<Self> {
         if self.code != code {
-            bail!("exit code {} instead of {code}\nstdout: {}\nstderr: {}", self.code, self.text(), self.stderr);
+            bail!(
+                "exit code {} instead of {code}\nstdout: {}\nstderr: {}",
+                self.code,
+                self.text(),
+                self.stderr
+            );
         }
         Ok(self)
     }
@@ -61,12 +66,17 @@ impl Ctl {
     /// # Errors
     /// The login failed.
     pub fn login(cloud: &Cloud, config: impl Into<PathBuf>, password: &str) -> Result<Self> {
-        let ctl = Self { config: config.into(), token: None };
+        let ctl = Self {
+            config: config.into(),
+            token: None,
+        };
         std::fs::create_dir_all(&ctl.config)?;
         let stdin = ctl.config.join("password");
         std::fs::write(&stdin, format!("{password}\n"))?;
         let mut command = ctl.command(["login", &cloud.url, "--username", "admin", "--password-stdin"])?;
-        command.args(["--ca-sha256", &cloud.ca_sha256]).stdin(File::open(&stdin)?);
+        command
+            .args(["--ca-sha256", &cloud.ca_sha256])
+            .stdin(File::open(&stdin)?);
         let login = ran(&mut command)?.expect(0);
         std::fs::remove_file(stdin)?;
         login.map(|_| ctl)
@@ -75,7 +85,10 @@ impl Ctl {
     /// Returns the same configuration with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
-        Self { config: self.config.clone(), token: Some(token.to_owned()) }
+        Self {
+            config: self.config.clone(),
+            token: Some(token.to_owned()),
+        }
     }
 
     /// Returns the configuration folder.
@@ -89,7 +102,11 @@ impl Ctl {
     /// The binary was not built.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Command> {
         let mut command = Command::new(programs::ours("cloudctl")?);
-        command.args(args).env("CLOUDCTL_CONFIG", &self.config).env("LANG", "C.UTF-8").env_remove("CLOUDCTL_SERVER");
+        command
+            .args(args)
+            .env("CLOUDCTL_CONFIG", &self.config)
+            .env("LANG", "C.UTF-8")
+            .env_remove("CLOUDCTL_SERVER");
         if let Some(token) = &self.token {
             command.env("CLOUDCTL_TOKEN", token);
         }
@@ -110,7 +127,11 @@ impl Ctl {
     /// # Errors
     /// The program cannot be started.
     pub fn spawn<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Child> {
-        Ok(self.command(args)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+        Ok(self
+            .command(args)?
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?)
     }
 
     /// Calls one RPC with a JSON body and returns its JSON answer.

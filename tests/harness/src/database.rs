@@ -50,7 +50,13 @@ impl Database {
         hand_over(&password, "postgres")?;
         let initdb = postgres("initdb").context("PostgreSQL is not installed: apt-get install postgresql")?;
         let mut command = as_user("postgres", &initdb)?;
-        command.args(["--username=ops", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        command.args([
+            "--username=ops",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         command.arg("--pwfile").arg(&password).arg("-D").arg(&data);
         process::output(&mut command)?;
         database.launch()?;
@@ -69,7 +75,11 @@ impl Database {
             .context("MariaDB is not installed: apt-get install mariadb-server")?;
         hand_over(database.folder.path(), "mysql")?;
         let mut command = Command::new(install);
-        command.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
+        command.args([
+            "--no-defaults",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+        ]);
         if is_root() {
             command.arg("--user=mysql");
         }
@@ -86,7 +96,12 @@ impl Database {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = tempfile::Builder::new().prefix("opslink-db-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        Ok(Self { kind, child: None, port, folder })
+        Ok(Self {
+            kind,
+            child: None,
+            port,
+            folder,
+        })
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -95,15 +110,23 @@ impl Database {
         let mut command = match self.kind {
             Kind::Postgres => {
                 let mut command = as_user("postgres", &postgres("postgres").context("postgres is not installed")?)?;
-                command.arg("-D").arg(&data).args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"]).arg(folder);
+                command
+                    .arg("-D")
+                    .arg(&data)
+                    .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
+                    .arg(folder);
                 // Enough for tests that open many pools at once; no fsync, since nothing here outlives the test.
                 command.args(["-c", "max_connections=200", "-c", "fsync=off"]);
                 command
             }
             Kind::MariaDb => {
                 let mut command = Command::new(which(&["mariadbd", "mysqld"]).context("mariadbd is not installed")?);
-                command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
-                command.arg(format!("--port={}", self.port)).arg("--bind-address=127.0.0.1");
+                command
+                    .arg("--no-defaults")
+                    .arg(format!("--datadir={}", data.display()));
+                command
+                    .arg(format!("--port={}", self.port))
+                    .arg("--bind-address=127.0.0.1");
                 command.arg(format!("--socket={}", folder.join("mysql.sock").display()));
                 command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
                 if is_root() {
@@ -120,8 +143,15 @@ impl Database {
             .spawn()
             .context("start the database")?;
         self.child = Some(child);
-        if wait_for("the database to answer", Duration::from_secs(60), || self.client("SELECT 1").is_ok()).is_err() {
-            bail!("the database does not answer; it said:\n{}", process::tail(&fs::read_to_string(&log)?, 20));
+        if wait_for("the database to answer", Duration::from_secs(60), || {
+            self.client("SELECT 1").is_ok()
+        })
+        .is_err()
+        {
+            bail!(
+                "the database does not answer; it said:\n{}",
+                process::tail(&fs::read_to_string(&log)?, 20)
+            );
         }
         Ok(())
     }
@@ -133,11 +163,28 @@ impl Database {
     pub fn client(&self, sql: &str) -> Result<String> {
         match self.kind {
             Kind::Postgres => {
-                let database = if sql.starts_with("CREATE DATABASE") || sql == "SELECT 1" { "postgres" } else { "ops" };
+                let database = if sql.starts_with("CREATE DATABASE") || sql == "SELECT 1" {
+                    "postgres"
+                } else {
+                    "ops"
+                };
                 let psql = postgres("psql").context("psql is not installed")?;
                 let mut command = Command::new(psql);
-                command.args(["-X", "-At", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "ops", "-d", database]);
-                command.args(["-p", &self.port.to_string(), "-c", sql]).env("PGPASSWORD", PASSWORD);
+                command.args([
+                    "-X",
+                    "-At",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "ops",
+                    "-d",
+                    database,
+                ]);
+                command
+                    .args(["-p", &self.port.to_string(), "-c", sql])
+                    .env("PGPASSWORD", PASSWORD);
                 process::output(&mut command)
             }
             Kind::MariaDb => {
@@ -198,7 +245,9 @@ fn as_user(user: &str, program: &Path) -> Result<Command> {
         bail!("there is no user `{user}` to run {} as", program.display());
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", user, "--regid", user, "--clear-groups", "--"]).arg(program);
+    command
+        .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
+        .arg(program);
     Ok(command)
 }
 

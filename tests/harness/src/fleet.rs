@@ -43,7 +43,12 @@ impl Fleet {
         let password = options.password.clone();
         let cloud = Cloud::start(options)?;
         let ctl = Ctl::login(&cloud, folder.path().join("ctl"), &password)?;
-        let mut fleet = Self { agents: Vec::new(), ctl, cloud, folder };
+        let mut fleet = Self {
+            agents: Vec::new(),
+            ctl,
+            cloud,
+            folder,
+        };
         for (name, labels) in agents {
             fleet.add_agent(name, labels)?;
         }
@@ -79,7 +84,10 @@ impl Fleet {
     /// # Errors
     /// There is none of this name.
     pub fn agent(&mut self, name: &str) -> Result<&mut Agent> {
-        self.agents.iter_mut().find(|agent| agent.name == name).with_context(|| format!("no agent {name}"))
+        self.agents
+            .iter_mut()
+            .find(|agent| agent.name == name)
+            .with_context(|| format!("no agent {name}"))
     }
 
     /// Returns a path in the fleet's own folder.
@@ -98,7 +106,10 @@ pub fn join_token(ctl: &Ctl, name: &str, labels: &str) -> Result<String> {
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.into()))
         .collect();
-    let answer = ctl.api("opslink.v1.AgentService/CreateJoinToken", &json!({ "agentName": name, "labels": labels }))?;
+    let answer = ctl.api(
+        "opslink.v1.AgentService/CreateJoinToken",
+        &json!({ "agentName": name, "labels": labels }),
+    )?;
     let token = answer.get("token").and_then(|token| token.as_str());
     token.map(str::to_owned).context("token in the answer")
 }

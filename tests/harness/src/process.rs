@@ -27,7 +27,10 @@ pub fn status(command: &mut Command) -> Result<ExitStatus> {
 
 /// Runs a command to its end and returns what it printed; an error with its last words when it fails.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {}", Shown(command)))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start {}", Shown(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{} ended with {}: {}", Shown(command), output.status, said.trim());
@@ -37,7 +40,8 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Says whether a program is on the PATH (or is a path that exists).
 pub fn exists(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 /// A server that runs beside us; it is ended when this is dropped.
@@ -60,7 +64,10 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", Shown(command)))?;
         let stdout = child.stdout.take().context("stdout of the server")?;
-        let mut server = Self { name: name.to_owned(), child };
+        let mut server = Self {
+            name: name.to_owned(),
+            child,
+        };
         // The reader thread ends with the server: its pipe closes. The first line is all that anybody waits for.
         let (tx, rx) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
@@ -102,7 +109,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // TERM first, so that it can close its files; KILL when it does not listen.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .stderr(Stdio::null())
+            .status();
         let deadline = Instant::now() + Duration::from_secs(8);
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -118,7 +128,9 @@ impl Drop for Server {
 /// Returns the last lines of a text.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+    all.get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 /// A command as a person would type it.

@@ -18,18 +18,29 @@ pub fn use_bins(folder: &Path) {
 
 /// Returns one of our binaries: from [`use_bins`], `OPSLINK_BIN_DIR`, or the target folder that this process came from.
 pub fn ours(name: &str) -> Result<PathBuf> {
-    let folder = match BINS.get().cloned().or_else(|| env::var_os("OPSLINK_BIN_DIR").map(PathBuf::from)) {
+    let folder = match BINS
+        .get()
+        .cloned()
+        .or_else(|| env::var_os("OPSLINK_BIN_DIR").map(PathBuf::from))
+    {
         Some(folder) => folder,
         None => {
             let exe = env::current_exe()?;
             // Tests live in target/<profile>/deps, binaries one above.
             let folder = exe.parent().unwrap_or(Path::new("."));
-            if folder.ends_with("deps") { folder.parent().unwrap_or(folder).to_owned() } else { folder.to_owned() }
+            if folder.ends_with("deps") {
+                folder.parent().unwrap_or(folder).to_owned()
+            } else {
+                folder.to_owned()
+            }
         }
     };
     let file = folder.join(name);
     if !file.is_file() {
-        bail!("{} does not exist: run `cargo build` first, or `cargo xtask test`", file.display());
+        bail!(
+            "{} does not exist: run `cargo build` first, or `cargo xtask test`",
+            file.display()
+        );
     }
     Ok(file)
 }
@@ -38,15 +49,25 @@ pub fn ours(name: &str) -> Result<PathBuf> {
 pub fn which(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|file| file.is_file())
+    folders
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|file| file.is_file())
 }
 
 /// Finds a program of PostgreSQL, which Debian keeps off the PATH.
 pub fn postgres(name: &str) -> Option<PathBuf> {
-    let mut versions: Vec<PathBuf> =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     versions.sort();
-    let newest = versions.into_iter().rev().map(|folder| folder.join("bin").join(name)).find(|file| file.is_file());
+    let newest = versions
+        .into_iter()
+        .rev()
+        .map(|folder| folder.join("bin").join(name))
+        .find(|file| file.is_file());
     newest.or_else(|| which(&[name]))
 }
 

@@ -74,7 +74,9 @@ impl Proxy {
 
     /// Cuts every connection after so many more bytes, once.
     pub fn cut_after(&self, bytes: u64) {
-        self.state.budget.store(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.state
+            .budget
+            .store(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
     /// Cuts every connection now.
@@ -112,7 +114,9 @@ impl Drop for Proxy {
 
 fn join(state: &Arc<State>, client: TcpStream, server: TcpStream) {
     let generation = state.generation.load(Ordering::SeqCst);
-    let (Ok(client_read), Ok(server_read)) = (client.try_clone(), server.try_clone()) else { return };
+    let (Ok(client_read), Ok(server_read)) = (client.try_clone(), server.try_clone()) else {
+        return;
+    };
     for (from, to) in [(client_read, server), (server_read, client)] {
         let state = Arc::clone(state);
         // Ends when either side closes, or with the cut.
@@ -134,15 +138,31 @@ fn pump(state: &State, generation: u64, mut from: TcpStream, mut to: TcpStream) 
         let read = match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => read,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => continue,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
+                continue;
+            }
             Err(_) => break,
         };
         let budget = state.budget.load(Ordering::SeqCst);
-        let pass = if budget < 0 { read } else { read.min(usize::try_from(budget).unwrap_or(usize::MAX)) };
+        let pass = if budget < 0 {
+            read
+        } else {
+            read.min(usize::try_from(budget).unwrap_or(usize::MAX))
+        };
         if to.write_all(buffer.get(..pass).unwrap_or_default()).is_err() {
             break;
         }
-        if budget >= 0 && state.budget.fetch_sub(i64::try_from(read).unwrap_or(0), Ordering::SeqCst) <= read as i64 {
+        if budget >= 0
+            && state
+                .budget
+                .fetch_sub(i64::try_from(read).unwrap_or(0), Ordering::SeqCst)
+                <= read as i64
+        {
             state.budget.store(-1, Ordering::SeqCst);
             state.generation.fetch_add(1, Ordering::SeqCst);
             state.cuts.fetch_add(1, Ordering::SeqCst);

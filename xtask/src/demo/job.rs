@@ -8,14 +8,35 @@ use opslink_harness::{Ctl, process};
 /// What is run, as a person would type it after `cloudctl`.
 const JOB: [&[&str]; 3] = [
     &["agent", "list"],
-    &["run", "sql", "--file", "examples/demo.sql", "--agent", "prod", "-o", "table"],
-    &["run", "shell", "-l", "env=prod", "--", "sh", "-c", "for i in 1 2 3; do echo line $i of $(uname -n); sleep 0.2; done"],
+    &[
+        "run",
+        "sql",
+        "--file",
+        "examples/demo.sql",
+        "--agent",
+        "prod",
+        "-o",
+        "table",
+    ],
+    &[
+        "run",
+        "shell",
+        "-l",
+        "env=prod",
+        "--",
+        "sh",
+        "-c",
+        "for i in 1 2 3; do echo line $i of $(uname -n); sleep 0.2; done",
+    ],
 ];
 
 /// Runs the job; the first bad exit code is the demo's own.
 pub(crate) fn run(ctl: &Ctl) -> Result<ExitCode> {
     for args in JOB {
-        println!("\n$ cloudctl {}", args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" "));
+        println!(
+            "\n$ cloudctl {}",
+            args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")
+        );
         let mut command = ctl.command(args)?;
         let status = process::status(command.current_dir(crate::paths::root()))?;
         println!();
@@ -31,5 +52,9 @@ pub(crate) fn run(ctl: &Ctl) -> Result<ExitCode> {
 /// Quotes an argument for a shell when it needs it.
 fn quoted(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,".contains(c);
-    if arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+    if arg.chars().all(plain) {
+        arg.to_owned()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
 }

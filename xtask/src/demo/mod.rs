@@ -21,7 +21,11 @@ use opslink_harness::{Agent, Cloud, Ctl, cloud, fleet, process, wait_for};
 use crate::{lint::cargo, paths, step::Steps, ui};
 
 /// The demo's fleet: name and labels of each agent.
-const AGENTS: [(&str, &str); 3] = [("prod", "env=prod,dc=bj"), ("shanghai", "env=prod,dc=sh"), ("staging", "env=staging,dc=bj")];
+const AGENTS: [(&str, &str); 3] = [
+    ("prod", "env=prod,dc=bj"),
+    ("shanghai", "env=prod,dc=sh"),
+    ("staging", "env=staging,dc=bj"),
+];
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -43,9 +47,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new(if options.no_console { 4 } else { 5 });
 
     if !options.no_console {
-        steps.step("build the web console (the first time takes some minutes)", || ui::build(&ui::Options::default()))?;
+        steps.step("build the web console (the first time takes some minutes)", || {
+            ui::build(&ui::Options::default())
+        })?;
     }
-    steps.step("build opslink-cloud, opslink-agent and cloudctl (the first time takes some minutes)", || build(profile))?;
+    steps.step(
+        "build opslink-cloud, opslink-agent and cloudctl (the first time takes some minutes)",
+        || build(profile),
+    )?;
     // The harness looks for our binaries here; nothing else runs in this process yet.
     let bins = paths::bins(profile);
 
@@ -55,7 +64,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         start_cloud(&folder, &password)
     })?;
     let ctl = Ctl::login(&cloud, folder.join("cloudctl"), &password)?;
-    let mut agents = steps.step("start three agents: prod, shanghai, staging", || start_agents(&folder, &cloud, &ctl))?;
+    let mut agents = steps.step("start three agents: prod, shanghai, staging", || {
+        start_agents(&folder, &cloud, &ctl)
+    })?;
     let code = steps.step("run the main job", || job::run(&ctl))?;
 
     if options.once {
@@ -66,7 +77,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         std::thread::sleep(Duration::from_millis(100));
         for agent in &mut agents {
             if agent.has_ended() {
-                println!("agent {} has ended; what it said is in {}", agent.name, agent.log().display());
+                println!(
+                    "agent {} has ended; what it said is in {}",
+                    agent.name,
+                    agent.log().display()
+                );
                 agent.stop();
             }
         }
@@ -123,7 +138,8 @@ fn start_agents(folder: &Path, cloud: &Cloud, ctl: &Ctl) -> Result<Vec<Agent>> {
     let mut agents = Vec::new();
     for (name, labels) in AGENTS {
         let state = folder.join("agents").join(name);
-        let mut agent = joined_before(name, &state, cloud).map_or_else(|| join(name, labels, &state, cloud, ctl), Ok)?;
+        let mut agent =
+            joined_before(name, &state, cloud).map_or_else(|| join(name, labels, &state, cloud, ctl), Ok)?;
         agent.start()?;
         agents.push(agent);
     }
@@ -156,14 +172,27 @@ fn join(name: &str, labels: &str, state: &Path, cloud: &Cloud, ctl: &Ctl) -> Res
 }
 
 fn farewell(cloud: &Cloud, ctl: &Ctl, password: &str, bins: &Path, elapsed: &str) {
-    let bold = |text: &str| if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
+    let bold = |text: &str| {
+        if std::io::stdout().is_terminal() {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    };
     let console = cloud.plain_url.as_deref().unwrap_or(&cloud.url);
     println!("\nOpsLink is up after {elapsed}.\n");
     println!("  console    {}", bold(console));
     println!("  login      {} / {}", bold("admin"), bold(password));
-    println!("  cloud      {} (gRPC, gRPC-web, console; CA sha256 {})", cloud.url, cloud.ca_sha256);
+    println!(
+        "  cloud      {} (gRPC, gRPC-web, console; CA sha256 {})",
+        cloud.url, cloud.ca_sha256
+    );
     println!("\nIn another terminal:\n");
-    println!("  export PATH={}:$PATH CLOUDCTL_CONFIG={}", bins.display(), ctl.config().display());
+    println!(
+        "  export PATH={}:$PATH CLOUDCTL_CONFIG={}",
+        bins.display(),
+        ctl.config().display()
+    );
     println!("  cloudctl agent list");
     println!("  cloudctl run sql --file examples/demo.sql --agent prod");
     println!("  cloudctl run shell -l 'env=prod' -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'");

@@ -18,14 +18,24 @@ pub(crate) struct Group {
 
 /// In the order of running: the quickest to fail first.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { name: "lint", about: "format, clippy, wasm check", needs: &[Tool::WasmTarget], run: lint_checks },
+    Group {
+        name: "lint",
+        about: "format, clippy, wasm check",
+        needs: &[Tool::WasmTarget],
+        run: lint_checks,
+    },
     Group {
         name: "unit",
         about: "unit, property and conformance tests of every crate, the store on SQLite, PostgreSQL and in memory, and the conventions",
         needs: &[Tool::Postgres],
         run: unit,
     },
-    Group { name: "sim", about: "the link under simulated faults, hundreds of seeds", needs: &[], run: sim },
+    Group {
+        name: "sim",
+        about: "the link under simulated faults, hundreds of seeds",
+        needs: &[],
+        run: sim,
+    },
     Group {
         name: "e2e",
         about: "real processes, real databases, foreign gRPC clients",
@@ -64,5 +74,10 @@ fn browser() -> Result<()> {
     build_console()?;
     build_binaries()?;
     let folder = paths::root().join("tests/browser");
-    process::run(Command::new("npm").args(["test", "--silent"]).current_dir(folder).env("OPSLINK_BIN_DIR", paths::bins("dev")))
+    process::run(
+        Command::new("npm")
+            .args(["test", "--silent"])
+            .current_dir(folder)
+            .env("OPSLINK_BIN_DIR", paths::bins("dev")),
+    )
 }

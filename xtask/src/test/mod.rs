@@ -35,12 +35,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let unknown = options.groups.iter().find(|name| GROUPS.iter().all(|group| group.name != name.as_str()));
+    let unknown = options
+        .groups
+        .iter()
+        .find(|name| GROUPS.iter().all(|group| group.name != name.as_str()));
     if let Some(name) = unknown {
         anyhow::bail!("there is no test group `{name}`; `cargo xtask test --list` shows them");
     }
-    let chosen: Vec<&Group> =
-        GROUPS.iter().filter(|group| options.groups.is_empty() || options.groups.iter().any(|name| name == group.name)).collect();
+    let chosen: Vec<&Group> = GROUPS
+        .iter()
+        .filter(|group| options.groups.is_empty() || options.groups.iter().any(|name| name == group.name))
+        .collect();
 
     let mut ends = Vec::new();
     for (index, group) in chosen.iter().enumerate() {
@@ -83,8 +88,15 @@ fn summary(ends: &[(&str, End, std::time::Duration)]) -> ExitCode {
             }
         }
     }
-    println!("\n{} passed, {failed} failed", ends.iter().filter(|(_, end, _)| matches!(end, End::Passed)).count());
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "\n{} passed, {failed} failed",
+        ends.iter().filter(|(_, end, _)| matches!(end, End::Passed)).count()
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Builds the binaries that the end-to-end tests start.
@@ -99,5 +111,10 @@ fn build_console() -> Result<()> {
 
 /// Runs cargo's tests with the place of the binaries in the environment.
 fn cargo_test(args: &[&str]) -> Result<()> {
-    process::run(cargo().arg("test").args(args).env("OPSLINK_BIN_DIR", paths::bins("dev")))
+    process::run(
+        cargo()
+            .arg("test")
+            .args(args)
+            .env("OPSLINK_BIN_DIR", paths::bins("dev")),
+    )
 }

@@ -21,7 +21,7 @@ pub(super) enum Offset {
 /// Turns a problem into what the runner reports.
 pub(super) fn failure(problem: Problem) -> Failure {
     let (what, fix) = (problem.what(Language::En), problem.fix(Language::En));
-    Failure { reason: problem.reason.code(), message: format!("{what}: {fix}") }
+    Failure { reason: problem.reason.code(), message: format!("{what} {fix}") }
 }
 
 /// Says why a connection could not be opened.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use opslink::{
     event::{EventBody, Level, Note, StatementEnd, StatementError, StatementStart},
-    problem::Problem,
     reason::Reason,
     task::{ExecutionState, SqlOnError, SqlSpec, SqlTransaction},
 };
@@ -258,13 +257,12 @@ fn succeeded() -> Finish {
 }
 
 fn failed(reason: Reason, line: u32, detail: &str) -> Finish {
-    let told = error::failure(Problem::new(reason).with("line", line.to_string()).with("detail", detail).with("limit", ""));
     Finish {
         state: ExecutionState::Failed,
         exit_code: None,
         signal: None,
-        reason: told.reason.to_owned(),
-        message: told.message,
+        reason: reason.code().to_owned(),
+        message: format!("line {line}: {detail}"),
     }
 }
 

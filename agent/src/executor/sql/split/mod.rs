@@ -83,11 +83,8 @@ fn next(scanner: &mut Scanner<'_>, dialect: Dialect) -> Result<Option<Statement>
     loop {
         match scanner.step() {
             Step::End => break,
-            Step::Delimiter(before) if body.is_closed(dialect) => {
-                end = before;
-                break;
-            }
-            Step::Delimiter(_) => body.inner_delimiter(),
+            Step::Delimiter if body.is_closed(dialect) => break,
+            Step::Delimiter => body.inner_delimiter(),
             Step::Word(word) => body.word(word, dialect),
             Step::Other => body.other(),
             Step::Blank => continue,

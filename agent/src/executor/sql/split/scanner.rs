@@ -9,8 +9,8 @@ use super::Dialect;
 pub(super) enum Step<'a> {
     /// The script is over.
     End,
-    /// A delimiter that began at this offset was passed.
-    Delimiter(usize),
+    /// A delimiter was passed.
+    Delimiter,
     /// A bare word.
     Word(&'a str),
     /// A blank or a comment.
@@ -108,7 +108,7 @@ impl<'a> Scanner<'a> {
         }
         let start = self.position;
         if self.take_delimiter() {
-            return Step::Delimiter(start);
+            return Step::Delimiter;
         }
         if self.skip_blank() || self.skip_comment() {
             return Step::Blank;
