@@ -129,17 +129,22 @@ impl Policy {
         })
     }
 
+    /// Says whether tasks of this kind may run at all.
+    pub fn allows_kind(&self, kind: &str) -> bool {
+        if kind == "fake" {
+            self.allow_fake
+        } else {
+            self.allow.iter().any(|allowed| allowed == kind)
+        }
+    }
+
     /// Says whether this machine's owner lets the task run.
     ///
     /// # Errors
     /// The no, with what to change in the policy.
     pub fn permit(&self, spec: &TaskSpec) -> Result<(), Denied> {
         let kind = spec.action.kind();
-        let kind_allowed = match &spec.action {
-            Action::Fake(_) => self.allow_fake,
-            Action::Shell(_) | Action::Sql(_) => self.allow.iter().any(|allowed| allowed == kind),
-        };
-        if !kind_allowed {
+        if !self.allows_kind(kind) {
             let message = format!("the policy of this agent does not allow {kind} tasks ({FILE_NAME}: allow)");
             return Err(match &spec.action {
                 Action::Fake(_) => Denied {

@@ -204,7 +204,11 @@ impl<L: Launcher + ?Sized> Agent<L> {
             })?,
         };
         let executors = executor::all();
-        let healthy = executors.iter().filter(|executor| executor.health() == Health::Healthy);
+        let policy = self.policy()?;
+        // What the policy forbids is no capability: nobody should find that out by a refusal.
+        let healthy = executors
+            .iter()
+            .filter(|executor| policy.allows_kind(executor.kind()) && executor.health() == Health::Healthy);
         Ok(pb::Hello {
             boot_id: boot_id(),
             process_nonce: process_nonce.to_owned(),

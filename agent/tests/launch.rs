@@ -126,10 +126,9 @@ fn kill_hard(pid: u32) {
     );
 }
 
-fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+/// The lock is released when the last thread of the runner is gone, a moment after its death.
+fn is_unlocked(dir: &AttemptDir) -> Option<()> {
+    std::fs::File::open(dir.path().join("state")).unwrap().try_lock().ok()
 }
 
 fn is_gone(path: &Path) -> Option<()> {
@@ -201,7 +200,7 @@ async fn a_runner_that_died_while_the_agent_was_down_is_reported_as_lost() {
     let pid = bench.runner_of(id).await;
     bench.launcher = None;
     kill_hard(pid);
-    wait_for("the runner to die", || (!is_alive(pid)).then_some(())).await;
+    wait_for("the runner to die", || is_unlocked(&bench.dir(id))).await;
     bench.restart();
     assert_eq!(bench.launcher().known()[0].phase, Phase::Ended);
     let end = bench.launcher().read(id, 0).unwrap().unwrap();
