@@ -85,6 +85,8 @@ impl Failure {
         }
         // An older cloud, a proxy in between, or the transport itself: say what is known.
         let key = match status.code() {
+            // Only the transport puts a source behind a status; answers have none.
+            _ if StdError::source(status).is_some() => "CONNECTION_LOST",
             Code::Unauthenticated => "NOT_LOGGED_IN",
             Code::PermissionDenied => "NOT_ALLOWED",
             Code::Unavailable => "CONNECTION_LOST",
@@ -104,6 +106,11 @@ impl Failure {
             | Code::DataLoss => "SERVER_SAID",
         };
         let code = format!("{:?}", status.code());
+        let exit = if key == "CONNECTION_LOST" {
+            Exit::Unreachable
+        } else {
+            exit
+        };
         let mut failure = Self::local(exit, key, &[("detail", message_of(status)), ("code", &code)]);
         if !reason.is_empty() {
             failure.reason = reason;

@@ -164,7 +164,12 @@ impl Follower<'_> {
                 Cut::Fatal(failure) => return Err(failure),
                 Cut::Lost(failure) => {
                     let since = *lost_since.get_or_insert_with(|| {
-                        terminal::warn(&text("run-reconnecting", &[("detail", &failure.what)]));
+                        let detail = if failure.why.is_empty() {
+                            &failure.what
+                        } else {
+                            &failure.why
+                        };
+                        terminal::warn(&text("run-reconnecting", &[("detail", detail)]));
                         Instant::now()
                     });
                     if since.elapsed() > PATIENCE {

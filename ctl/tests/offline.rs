@@ -1,5 +1,7 @@
 //! The program itself, without a cloud: exit codes, what goes to stdout and what to stderr, what is never sent.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

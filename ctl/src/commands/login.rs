@@ -203,6 +203,7 @@ fn line_of_stdin(flag: &str) -> Result<String, Failure> {
 pub(crate) fn shown_name(user: &CurrentUser) -> String {
     match (user.username.as_str(), user.token_name.as_str()) {
         ("", token) => format!("token:{token}"),
+        (name, _) if name.starts_with("token:") => name.to_owned(),
         (name, "") => name.to_owned(),
         (name, token) => format!("{name} (token:{token})"),
     }

@@ -21,6 +21,9 @@ pub(crate) enum RowFormat {
     Jsonl,
 }
 
+/// Writes one cell.
+type WriteCell = fn(&mut Vec<u8>, &[u8]);
+
 /// Walks a batch row by row.
 pub(crate) struct Cursor<'a> {
     columns: Vec<(&'a [u8], std::slice::Iter<'a, u32>)>,
@@ -60,8 +63,8 @@ impl<'a> Cursor<'a> {
 
 /// Writes the header of a table.
 pub(crate) fn header(out: &mut Vec<u8>, format: RowFormat, agent: Option<&str>, header: &TableHeader) {
-    let (cell, separator): (fn(&mut Vec<u8>, &[u8]), u8) = match format {
-        RowFormat::Csv => (csv_cell, b','),
+    let (cell, separator) = match format {
+        RowFormat::Csv => (csv_cell as WriteCell, b','),
         RowFormat::Tsv => (tsv_cell, b'\t'),
         RowFormat::Table | RowFormat::Json | RowFormat::Jsonl => return,
     };

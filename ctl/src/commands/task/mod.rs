@@ -176,11 +176,14 @@ mod tests {
             state: state.into(),
             count,
         };
-        let mut some = Task::default();
-        some.counts = vec![
+        let counts = vec![
             count(pb::ExecutionState::Succeeded, 2),
             count(pb::ExecutionState::Failed, 1),
         ];
+        let mut some = Task {
+            counts,
+            ..Default::default()
+        };
         assert_eq!(targets(&some), "3 (1 failed)");
         some.counts.pop();
         assert_eq!(targets(&some), "2");
