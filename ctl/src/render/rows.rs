@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
 pub(crate) fn header(out: &mut Vec<u8>, format: RowFormat, agent: Option<&str>, header: &TableHeader) {
     let (cell, separator) = match format {
         RowFormat::Csv => (csv_cell as WriteCell, b','),
-        RowFormat::Tsv => (tsv_cell, b'\t'),
+        RowFormat::Tsv => (tsv_cell as WriteCell, b'\t'),
         RowFormat::Table | RowFormat::Json | RowFormat::Jsonl => return,
     };
     let names = agent
