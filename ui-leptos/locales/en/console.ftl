@@ -238,3 +238,188 @@ audit-none = Nothing here.
 ## Not found
 not-found = No such page
 not-found-why = The address leads nowhere. The page may have moved.
+
+## Composers
+run-shell-heading = Run a command or script
+run-sql-heading = Run SQL
+what = What
+command = Command
+command-words = Passed to the program word by word; no shell is between.
+command-through-shell = This line needs a shell: it runs as sh -c.
+command-empty = Type a command.
+command-quote = A quote is not closed.
+script = Script
+script-arguments = Arguments
+script-empty = Type or open a script.
+file-open = Open file
+file-drop = or drop a file here
+file-large = { $name } has { $size }; a script may have 512 KiB.
+file-unreadable = { $name } could not be read.
+file-empty = { $name } is empty.
+file-binary = { $name } is not text in UTF-8.
+lines = { $n ->
+    [one] 1 line
+   *[other] { $count } lines
+}
+options = Options
+opt-timeout = Time limit
+opt-timeout-hint = Of each execution: 90s, 5m, 2h. Empty is one hour.
+opt-parallel = At the same time
+opt-parallel-hint = Agents at work at once. Empty is all.
+opt-max-failures = Stop after failures
+opt-max-failures-hint = No more are started then. Empty is never.
+opt-reason = Reason
+opt-reason-hint = For the audit and whoever reads this later.
+opt-queue = Wait for agents that are offline
+opt-queue-ttl = Longest wait
+opt-interpreter = Interpreter
+opt-interpreter-hint = Empty takes the script's first line, or sh.
+opt-cwd = Working folder
+opt-run-as = Run as user
+opt-run-as-hint = Empty is the agent's own user.
+opt-env = Environment
+opt-env-hint = NAME=value, one a line.
+run = Run
+run-on = { $n ->
+    [one] Run on 1 agent
+   *[other] Run on { $n } agents
+}
+run-busy = Starting …
+run-not-allowed = Your role may not run tasks.
+target = Agents
+target-by = Choose by
+target-labels = Labels
+target-names = Names
+target-all = All
+target-all-why = Every agent that is there when the task is created.
+target-expression = Label expression
+target-offers = Labels in use
+target-name-list = Names or patterns
+target-exclude = Leave some out
+target-exclude-list = Names or patterns to leave out
+target-empty = Choose agents.
+target-asking = Looking …
+target-matched = { $n ->
+    [one] 1 agent
+   *[other] { $n } agents
+}{ $offline ->
+    [0] {""}
+   *[other] , { $offline } offline
+}
+target-matched-list = Matching agents
+target-offline-hint = Offline agents make the run fail unless “Wait for agents that are offline” is on.
+twin = The same on the command line
+twin-cloudctl = cloudctl line
+twin-grpcurl = grpcurl line
+twin-grpcurl-hint = Put an API token into CLOUDCTL_TOKEN.
+danger-line = Line { $line }:
+danger-rm = deletes folders and what is in them.
+danger-format = overwrites a disk.
+danger-power = turns the machine off.
+danger-modes = changes owner or rights of everything.
+danger-pipe = runs whatever that address returns.
+danger-kill = can bring the machine down.
+danger-drop = removes a table or more, for good.
+danger-truncate = empties a table.
+danger-no-where = touches every row: there is no WHERE.
+sql-statements = Statements
+sql-empty = Type or open a script.
+sql-connection = Connection
+sql-connection-default = Each agent's default
+sql-connection-some = { $name } (on { $having } of { $total })
+sql-connection-hint = Databases of the chosen agents.
+sql-read-only = Read only
+sql-read-only-hint = The database itself refuses changes.
+sql-tx = Transaction
+sql-tx-each = Each statement by itself
+sql-tx-single = All in one: an error undoes everything
+sql-error = After an error
+sql-error-stop = Stop
+sql-error-continue = Go on with the next statement
+sql-max-rows = Rows kept of each result
+sql-max-rows-hint = Empty keeps all.
+sql-statement-timeout = Time limit of a statement
+
+## Task page
+executions = Executions
+executions-all = { $n ->
+    [one] The agent
+   *[other] All { $count } agents
+}
+executions-choose = Choose an agent to see its output.
+output = Output
+results = Results
+log = Log
+attempt = attempt { $n }
+exit-code = exit { $code }
+signal = signal { $signal }
+verified = { $size } verified
+verified-why = The stored output has the length and hash that the agent reported.
+copy-as = Copy as
+copy-id = Copy id
+copy-logs = Follow this task
+run-again = Run again
+retry = Retry
+retry-failed = Retry { $count } failed
+retry-here = Retry here
+retry-sure = { $n ->
+    [one] 1 execution that did not succeed gets a new attempt, with the same command.
+   *[other] { $count } executions that did not succeed get a new attempt, with the same command.
+}
+retry-lost = { $n ->
+    [one] Also the one whose outcome is unknown
+   *[other] Also the { $count } whose outcome is unknown
+}
+retry-lost-why = They may have run: look first whether running twice does harm.
+retry-asked = New attempts are on their way.
+cancel-task = Cancel task
+cancel-here = Cancel here
+cancel-not = Let it run
+cancel-sure = { $n ->
+    [one] 1 execution is not at its end.
+   *[other] { $count } executions are not at their end.
+}
+cancel-how = What waits never starts. What runs is asked to end and is killed, with its children, if it does not.
+cancel-asked = Asked to end.
+cancel-underway = ending …
+log-search = Search the loaded lines
+log-hits = { $at } / { $total }
+log-streams = Streams
+log-follow = Follow
+log-download = Download the raw output
+log-to-end = To the end
+log-new-lines = { $n ->
+    [one] 1 new line
+   *[other] { $count } new lines
+}
+log-earlier = { $n ->
+    [one] 1 earlier line is not loaded.
+   *[other] { $count } earlier lines are not loaded.
+}
+log-load-earlier = Load earlier
+log-line = Line
+log-more = + { $size }
+log-none = No output.
+log-none-stream = Nothing on this stream.
+log-opening = Opening …
+log-waiting = Waiting for output …
+log-gap = { $size } of output was dropped here: the agent's spool was full.
+log-end = { $state } after { $took }
+log-statement = line { $line }: { $text }
+log-statement-failed = { $text } (line { $line }, column { $column }) · { $took }
+log-statement-affected = { $tag } { $count } rows · { $took }
+log-statement-rows = { $tag } { $count } rows · { $took }
+statements = Statements
+statement-at = #{ $n }, line { $line }
+rows = { $n ->
+    [one] 1 row
+   *[other] { $count } rows
+}
+rows-affected = { $count } affected
+rows-window = The first { $shown } of { $total } rows; cloudctl gives all.
+rows-cut = The result was cut at “Rows kept of each result”.
+results-none = No statement ran.
+result = Result
+sql-error-at = Line { $line }, column { $column }
+csv-copy = Copy as CSV
+cell = Cell

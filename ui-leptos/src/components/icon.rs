@@ -15,6 +15,19 @@ pub(crate) fn Icon(
     }
 }
 
+/// The mark of the product: two ends and the link between them.
+#[component]
+pub(crate) fn BrandMark() -> impl IntoView {
+    view! {
+        <svg class="brand-mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+            <rect width="32" height="32" rx="7" fill="var(--strong)" />
+            <circle cx="9.500" cy="16" r="4.200" fill="none" stroke="var(--on-strong)" stroke-width="2.600" />
+            <circle cx="22.500" cy="16" r="4.200" fill="var(--on-strong)" />
+            <path d="M13.700 16h5" stroke="var(--on-strong)" stroke-width="2.600" />
+        </svg>
+    }
+}
+
 const CIRCLE: &str = "M8 1.75a6.25 6.25 0 1 0 0 12.5a6.25 6.25 0 0 0 0-12.5Z";
 
 /// The strokes of an icon.

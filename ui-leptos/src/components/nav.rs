@@ -5,7 +5,7 @@ use leptos_router::{components::A, hooks::use_location};
 
 use super::{
     agents_live::use_agents,
-    icon::Icon,
+    icon::{BrandMark, Icon},
     switches::{LanguageSwitch, ThemeSwitch},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) fn Nav() -> impl IntoView {
         <header class="nav" class:open=move || open.get()>
             <div class="nav-bar">
                 <A href="/" attr:class="brand" attr:aria-label=t("home")>
-                    <span class="brand-mark" aria-hidden="true"></span>
+                    <BrandMark />
                     <span>"OpsLink"</span>
                 </A>
                 <button

@@ -112,6 +112,11 @@ impl Lines {
         self.lines.get(index)
     }
 
+    /// Number of the next output line.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
     /// Number of the oldest output line that is held.
     pub fn first_number(&self) -> Option<u64> {
         self.lines.iter().find_map(|line| line.number)
@@ -234,37 +239,45 @@ impl Lines {
         }
     }
 
-    /// Puts the lines before these, which `earlier` read up to exactly where these begin.
-    pub fn prepend(&mut self, mut earlier: Lines) {
-        // The start of a line whose end is already here.
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let fragment = |line: &&mut Line| line.fragment && line.kind == Kind::Output(stream);
-            let Some(whole) = self.lines.iter_mut().find(fragment) else { continue };
-            whole.fragment = false;
-            let Some(place) = earlier.open(stream).place else { continue };
-            let at = usize::try_from(place - earlier.dropped).unwrap_or(usize::MAX);
-            let Some(start) = earlier.lines.get(at) else { continue };
-            let merged = format!("{}{}", start.text, whole.text);
-            self.bytes += start.text.len();
-            (whole.text, whole.style) = (merged, start.style);
-            // It moves to where it ended; its start is no line of its own.
-            earlier.lines.remove(at);
+    /// Puts before these the lines that `earlier` has and that come before them. `earlier` was read at least to the
+    /// end of the oldest line held here, and completes it when its start was missing.
+    pub fn prepend(&mut self, earlier: Lines) {
+        let Some(first) = self.first_number() else { return };
+        let mut before = Vec::new();
+        for line in earlier.lines {
+            match line.number {
+                Some(number) if number < first => before.push(line),
+                Some(number) if number == first => {
+                    self.complete(line);
+                    break;
+                }
+                Some(_) | None if matches!(line.kind, Kind::Output(_)) => {}
+                Some(_) | None => before.push(line),
+            }
         }
-        let first = self.lines.front().map_or(i64::MAX, |line| line.time_us);
-        let open_shift = earlier.lines.len() as u64;
-        for mut line in earlier.lines.into_iter().rev() {
-            line.time_us = line.time_us.min(first);
+        let limit = self.lines.front().map_or(i64::MAX, |line| line.time_us);
+        let added = before.len() as u64;
+        for mut line in before.into_iter().rev() {
+            line.time_us = line.time_us.min(limit);
             self.bytes += line.text.len();
             self.lines.push_front(line);
         }
-        // Places are counted from the first line ever pushed: what was put before takes dropped places first.
-        let taken = self.dropped.min(open_shift);
+        // Places count from the first line ever pushed: what comes before takes the dropped places first.
+        let taken = self.dropped.min(added);
         self.dropped -= taken;
-        let rest = open_shift - taken;
         for open in [&mut self.stdout, &mut self.stderr] {
             if let Some(place) = &mut open.place {
-                *place += rest;
+                *place += added - taken;
             }
+        }
+    }
+
+    /// Replaces the end of a line by the whole of it.
+    fn complete(&mut self, whole: Line) {
+        let fragment = |line: &&mut Line| line.fragment && line.number == whole.number;
+        if let Some(line) = self.lines.iter_mut().find(fragment) {
+            self.bytes = (self.bytes + whole.text.len()).saturating_sub(line.text.len());
+            *line = Line { time_us: line.time_us, ..whole };
         }
     }
 }
@@ -365,7 +378,7 @@ mod tests {
         let mut late = Lines::from_line(1);
         late.push(&output(Stream::Stdout, "rld\nend\nop"));
         let mut early = Lines::from_line(0);
-        early.push(&output(Stream::Stdout, "hello\nwo"));
+        early.push(&output(Stream::Stdout, "hello\nworld\nend\n"));
         late.prepend(early);
         late.push(&output(Stream::Stdout, "en\n"));
         assert_eq!(texts(&late), [(Some(0), "hello"), (Some(1), "world"), (Some(2), "end"), (Some(3), "open")]);

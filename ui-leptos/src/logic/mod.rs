@@ -1,5 +1,7 @@
 //! What the console knows without a browser: parsing, models and text. Compiles natively, so plain `cargo test` runs it.
 
+#[cfg(test)]
+mod catalogue;
 pub mod csv;
 pub mod danger;
 pub mod format;

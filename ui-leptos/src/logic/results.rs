@@ -7,7 +7,7 @@ use opslink::event::{Event, EventBody, StatementEnd};
 use super::grid::Grid;
 
 /// One statement.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Statement {
     /// Its number, from 0.
     pub number: u32,

@@ -42,10 +42,10 @@ pub fn cloudctl(request: &pb::CreateTaskRequest, place: &Place) -> String {
             body = Some(&sql.script);
             line.option("--conn", &sql.connection);
             if sql.transaction() == SqlTransaction::Single {
-                line.words(["--tx"]);
+                line.words(["--tx", "single"]);
             }
             if sql.on_error() == SqlOnError::Continue {
-                line.words(["--continue-on-error"]);
+                line.words(["--on-error", "continue"]);
             }
             line.number("--max-rows", sql.max_rows);
             line.seconds("--statement-timeout", sql.statement_timeout_secs);
@@ -237,7 +237,7 @@ mod tests {
         };
         assert_eq!(
             cloudctl(&request, &place()),
-            "cloudctl run sql --conn main --tx --continue-on-error --max-rows 100 --statement-timeout 30s --read-only \
+            "cloudctl run sql --conn main --tx single --on-error continue --max-rows 100 --statement-timeout 30s --read-only \
              --file - --all --exclude db --parallel 2 --max-fail 1 --queue --expires 600s --timeout 60s \
              <<'EOF'\nselect 1\nEOF"
         );

@@ -18,8 +18,6 @@ pub struct Source {
     pub attempt_id: String,
     /// The next event that was not seen.
     pub next_seq: u64,
-    /// The first event that was read.
-    pub first_seq: u64,
     /// Its lines.
     pub lines: Lines,
 }
@@ -69,7 +67,6 @@ impl Window {
             agent: agent.to_owned(),
             attempt_id: attempt_id.to_owned(),
             next_seq: first_seq,
-            first_seq,
             lines: Lines::from_line(first_line),
         };
         let at = match self.sources.iter().position(|source| source.agent == agent) {
@@ -102,10 +99,9 @@ impl Window {
     }
 
     /// Puts earlier lines before those of an attempt.
-    pub fn prepend(&mut self, attempt_id: &str, first_seq: u64, earlier: Lines) {
+    pub fn prepend(&mut self, attempt_id: &str, earlier: Lines) {
         if let Some(source) = self.sources.iter_mut().find(|source| source.attempt_id == attempt_id) {
             source.lines.prepend(earlier);
-            source.first_seq = first_seq;
             self.revision += 1;
         }
     }

@@ -5,6 +5,7 @@ use leptos_router::components::Redirect;
 
 use crate::{
     components::{
+        icon::BrandMark,
         login_form::LoginForm,
         page,
         switches::{LanguageSwitch, ThemeSwitch},
@@ -20,7 +21,7 @@ pub(crate) fn Login() -> impl IntoView {
         <main class="gate">
             <div class="gate-card">
                 <div class="brand brand-large">
-                    <span class="brand-mark" aria-hidden="true"></span>
+                    <BrandMark />
                     <span>"OpsLink"</span>
                 </div>
                 <h1>{t("login-heading")}</h1>

@@ -1,0 +1,89 @@
+//! Tests of the sentences: every one that is used exists, in both languages, and none is left over.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use opslink::locale::{Catalogue, Language};
+
+fn ftl(language: Language) -> &'static str {
+    match language {
+        Language::En => include_str!("../../locales/en/console.ftl"),
+        Language::ZhCn => include_str!("../../locales/zh-CN/console.ftl"),
+    }
+}
+
+fn ids(language: Language) -> BTreeSet<&'static str> {
+    let is_id = |line: &&str| line.starts_with(|letter: char| letter.is_ascii_lowercase());
+    ftl(language).lines().filter(is_id).filter_map(|line| line.split_once(" =")).map(|(id, _)| id).collect()
+}
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("source folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() { sources(&path, files) } else { files.push(path) }
+    }
+}
+
+/// Every string literal of the sources that looks like an id.
+fn words_used() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
+    let mut words = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).expect("source");
+        words.extend(text.split('"').map(str::to_owned));
+    }
+    words
+}
+
+#[test]
+fn the_files_can_be_read() {
+    let faults = Catalogue::new(&Language::ALL.map(|language| (language, ftl(language)))).faults();
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+#[test]
+fn both_languages_say_the_same_things() {
+    let (english, chinese) = (ids(Language::En), ids(Language::ZhCn));
+    assert_eq!(english.difference(&chinese).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in zh-CN");
+    assert_eq!(chinese.difference(&english).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in en");
+}
+
+#[test]
+fn every_sentence_that_is_asked_for_exists() {
+    let mut files = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
+    let known = ids(Language::En);
+    let mut missing = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).expect("source");
+        for call in ["t(\"", "ta(\"", "tn(\""] {
+            for (at, _) in text.match_indices(call) {
+                // Not the end of another function's name.
+                if text[..at].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_') {
+                    continue;
+                }
+                let id = text[at + call.len()..].split('"').next().unwrap_or_default();
+                if !id.is_empty() && !known.contains(id) {
+                    missing.insert(id.to_owned());
+                }
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
+fn no_sentence_is_left_over() {
+    let words = words_used();
+    // Ids that are put together from a prefix and a word.
+    let composed = ["state-", "role-", "theme-", "token-", "ago-", "step-", "danger-", "outcome-"];
+    let left: Vec<_> = ids(Language::En)
+        .into_iter()
+        .filter(|id| !words.contains(*id) && !composed.iter().any(|prefix| id.starts_with(prefix)))
+        .collect();
+    assert_eq!(left, Vec::<&str>::new());
+}
