@@ -167,9 +167,14 @@ pub(crate) async fn work(shared: Shared) -> turmoil::Result {
     Ok(())
 }
 
+/// At its end, and its output compared, if a runner produced any.
 fn is_settled(execution: &pb::Execution) -> bool {
     let state = ExecutionState::try_from(execution.state()).expect("a known state");
-    state.is_terminal() && (execution.output_verified || execution.attempt_id.is_empty())
+    let ran = execution
+        .outcome
+        .as_ref()
+        .is_some_and(|outcome| !outcome.streams.is_empty());
+    state.is_terminal() && (execution.output_verified || !ran)
 }
 
 /// Watches the first task from wherever the last stream ended, and keeps every chunk that comes.

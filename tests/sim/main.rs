@@ -35,7 +35,11 @@ fn seeds(range: Range<u64>) -> Vec<u64> {
 fn all_is_well_with(range: Range<u64>) {
     let seeds = seeds(range);
     // The logs of both programs, when somebody looks at one run.
-    let logs = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG).without_time().finish();
+    let logs = tracing_subscriber::fmt()
+        .with_test_writer()
+        .with_max_level(tracing::Level::DEBUG)
+        .without_time()
+        .finish();
     let _logs = (seeds.len() == 1).then(|| tracing::subscriber::set_default(logs));
     let mut bites: BTreeMap<Kind, u32> = BTreeMap::new();
     for seed in &seeds {

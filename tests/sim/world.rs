@@ -40,7 +40,7 @@ use crate::{
 /// Longest simulated time of a run: five times the longest redial pause.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Step of the simulated clock.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(5);
 /// The simulated time at which every run begins, a constant of the process: certificates are checked by the real clock.
 const API_TOKEN: &str = "olp_simulation";
 const JOIN_SECRET: &str = "simulation";
