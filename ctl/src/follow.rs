@@ -90,6 +90,7 @@ pub(crate) async fn follow(
         progress,
         screen: Some(screen),
         observer,
+        used: false,
     };
     if follower.progress.task.spec.is_some() {
         follower.set_script();
@@ -126,6 +127,8 @@ struct Follower<'a> {
     /// Absent while a helper thread works with it.
     screen: Option<Screen>,
     observer: &'a mut dyn Observer,
+    /// Whether the screen has shown anything.
+    used: bool,
 }
 
 /// Why one stream ended.
@@ -280,6 +283,12 @@ impl Follower<'_> {
             )));
         }
         let attempt_id = chunk.attempt_id.clone();
+        if chunk.event_count == 1 && chunk.outcome.is_some() {
+            // The end alone: nothing to show, and no helper thread to wake for it.
+            self.watch.positions.insert(attempt_id, end);
+            return Ok(());
+        }
+        self.used = true;
         let agent = self
             .progress
             .agent_of(&attempt_id)
@@ -296,6 +305,9 @@ impl Follower<'_> {
     }
 
     async fn finish(&mut self) -> Result<(), Failure> {
+        if !self.used && self.screen.as_ref().is_some_and(Screen::is_untouched) {
+            return Ok(());
+        }
         match self.with_screen(Screen::finish).await {
             Ok(()) | Err(Cut::Complete | Cut::Unread) => Ok(()),
             Err(Cut::Lost(failure) | Cut::Fatal(failure)) => Err(failure),

@@ -155,6 +155,7 @@ context-removed = Context { $name } and its token are gone.
 ## Agents and tokens
 
 agent-remove-sure = Remove { $agents }? Their certificates are revoked and they must join again.
+agent-kept = Nothing was removed.
 agent-removed = { $agent } is removed.
 join-token-hint = Paste this line on the new machine. It works once, for { $expires }.
 token-hint = This is shown once. It works for { $expires }.

@@ -155,6 +155,7 @@ context-removed = 上下文 { $name } 及其令牌已删除。
 ## Agent 与令牌
 
 agent-remove-sure = 移除 { $agents }？其证书将被吊销，需要重新加入。
+agent-kept = 什么都没有移除。
 agent-removed = 已移除 { $agent }。
 join-token-hint = 在新机器上粘贴这一行。只能用一次，{ $expires } 内有效。
 token-hint = 只显示这一次。{ $expires } 内有效。

@@ -294,6 +294,11 @@ impl Screen {
         self.sinks.err.flush()
     }
 
+    /// Says whether nothing was ever shown here.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// Says whether unfinished lines wait for [`Self::tick`].
     pub(crate) fn is_waiting(&self) -> bool {
         self.sources

@@ -18,7 +18,8 @@ pub(crate) struct RemoveArgs {
 pub(super) async fn run(args: RemoveArgs, app: &App) -> Result<Exit, Failure> {
     let shown = args.agents.join(", ");
     if !app.globals.yes && !terminal::confirm(&text("agent-remove-sure", &[("agents", &shown)]), "--yes")? {
-        return Err(Failure::local(Exit::Interrupted, "INTERRUPTED", &[]));
+        terminal::say_always(&text("agent-kept", &[]));
+        return Ok(Exit::Interrupted);
     }
     let client = app.client().await?;
     for agent in args.agents {
