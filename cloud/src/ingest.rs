@@ -16,6 +16,7 @@ use opslink::{
 use tokio::sync::mpsc;
 
 use crate::{
+    blocking::off_thread,
     link::ChunkReport,
     store::record::{Appended, Chunk},
     tail::{Item, LiveChunk},
@@ -169,8 +170,8 @@ async fn compare(incoming: &[Incoming]) -> Vec<bool> {
         return work.into_iter().map(is_whole).collect();
     }
     let all = work.len();
-    let done = tokio::task::spawn_blocking(move || work.into_iter().map(is_whole).collect()).await;
-    done.unwrap_or_else(|_| vec![false; all])
+    let done = off_thread(move || work.into_iter().map(is_whole).collect()).await;
+    done.unwrap_or_else(|| vec![false; all])
 }
 
 async fn settle(engine: &Engine, incoming: Incoming, appended: Appended, verified: bool) {

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod authz;
 mod background;
+mod blocking;
 pub mod config;
 pub mod gateway;
 pub mod identity;

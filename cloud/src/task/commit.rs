@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use opslink::{id::AttemptId, task::ExecutionState, time::UnixMicros};
+use opslink::{task::ExecutionState, time::UnixMicros};
 
 use super::{
     Engine,
@@ -145,12 +145,6 @@ impl Engine {
         }
         if intent.info.has_rollout() {
             self.wake_rollout(intent.info.id);
-        }
-    }
-
-    fn verify_later(&self, attempt: AttemptId) {
-        if self.unverified.try_send(attempt).is_err() {
-            tracing::warn!(attempt_id = %attempt, "too many outputs wait for their comparison; this one stays unverified");
         }
     }
 }

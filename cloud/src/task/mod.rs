@@ -6,7 +6,7 @@
 //! actions that follow.
 
 use std::{
-    collections::{BTreeMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -95,8 +95,9 @@ pub struct Inner {
     events: mpsc::Sender<events::Note>,
     /// Ended attempts whose output is to be compared with its digests.
     unverified: mpsc::Sender<AttemptId>,
+    asked: verify::Asked,
     /// Tasks whose rollout has something to decide.
-    rollouts: Mutex<HashSet<TaskId>>,
+    rollouts: Mutex<BTreeSet<TaskId>>,
     rollout_due: Notify,
     gate: Arc<Semaphore>,
     stop: CancellationToken,
@@ -138,6 +139,7 @@ impl Engine {
             tails: Tails::default(),
             events,
             unverified,
+            asked: verify::Asked::default(),
             rollouts: Mutex::default(),
             rollout_due: Notify::new(),
             stop,

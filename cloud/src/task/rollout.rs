@@ -3,7 +3,7 @@
 //! One worker for all tasks, so that no two decisions about one task are made at once. Ends of a task that come while
 //! it decides become one further decision.
 
-use std::{collections::HashSet, sync::PoisonError};
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use opslink::{id::TaskId, task::ExecutionState, time::UnixMicros};
 
@@ -21,7 +21,7 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 pub(super) async fn run(engine: Engine) {
     loop {
         engine.rollout_due.notified().await;
-        let due: HashSet<TaskId> = std::mem::take(&mut *engine.rollouts.lock().unwrap_or_else(PoisonError::into_inner));
+        let due: BTreeSet<TaskId> = std::mem::take(&mut *engine.rollouts.lock().unwrap_or_else(PoisonError::into_inner));
         for task in due {
             if let Err(error) = engine.advance(task).await {
                 tracing::warn!(task_id = %task, %error, "a rollout waits for the store");

@@ -108,6 +108,7 @@ impl Engine {
             .map_err(problem)?;
         let more = executions.len() > page_size as usize;
         executions.truncate(page_size as usize);
+        self.verify_forgotten(&executions);
         let next_page_token = executions
             .last()
             .filter(|_| more)

@@ -89,6 +89,7 @@ impl Engine {
             .execution_list(id, None, EXECUTIONS_MAX)
             .await
             .map_err(problem)?;
+        self.verify_forgotten(&executions);
         for name in &request.agents {
             if !executions.iter().any(|execution| is_named(execution, name)) {
                 return Err(Problem::new(Reason::AgentNotFound).with("agent", name));
