@@ -86,11 +86,14 @@ impl Problem {
             ("try", self.fix(language)),
             ("ref", self.reason.code().to_owned()),
         ];
-        let shown = parts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(word, text)| {
-            // Second lines (a drawn caret, say) stay aligned under the first.
-            let indent = " ".repeat(word.len() + 2);
-            format!("{word}: {}", text.replace('\n', &format!("\n{indent}")))
-        });
+        let shown = parts
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(word, text)| {
+                // Second lines (a drawn caret, say) stay aligned under the first.
+                let indent = " ".repeat(word.len() + 2);
+                format!("{word}: {}", text.replace('\n', &format!("\n{indent}")))
+            });
         shown.collect::<Vec<_>>().join("\n")
     }
 
