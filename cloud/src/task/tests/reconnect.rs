@@ -8,7 +8,7 @@ use opslink::{
     task::ExecutionState,
 };
 
-use super::bench::{Bench, caller, report, script};
+use super::bench::{Bench, caller, report, script, soon};
 use crate::task::Config;
 
 #[tokio::test]
@@ -135,6 +135,46 @@ async fn an_end_that_was_stored_before_the_cloud_went_down_is_found_by_the_next_
     drop(agent);
     let agent = bench.attach(id, vec![report(attempt, AttemptPhase::Ended, 2)]).await;
     assert!(agent.welcome.attempts[0].archived && !agent.welcome.attempts[0].cancel);
+}
+
+#[tokio::test]
+async fn output_that_a_former_cloud_did_not_compare_is_compared_when_somebody_looks() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.finish(attempt, &["one\n", "two\n"], S::Succeeded).await;
+    bench.until(&task, &[P::Succeeded]).await;
+    // As if the process had ended between the end and the comparison.
+    let store = bench.store.clone();
+    drop((agent, bench));
+    let mut execution = store.execution_by_attempt(attempt).await.unwrap().unwrap();
+    execution.output_verified = false;
+    let before = (execution.state, execution.attempt_id);
+    let write = crate::store::record::ExecutionWrite {
+        before,
+        after: execution,
+    };
+    assert!(
+        !store.execution_apply(vec![write], None).await.unwrap()[0]
+            .1
+            .output_verified
+    );
+
+    let bench = Bench::over(store, Config::default()).await;
+    let look = || {
+        let request = pb::ListExecutionsRequest {
+            task_id: task.clone(),
+            ..Default::default()
+        };
+        bench.engine.list_executions(request)
+    };
+    let compared = async {
+        while !look().await.unwrap().executions[0].output_verified {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    soon("the comparison", compared).await;
 }
 
 #[tokio::test]
