@@ -14,13 +14,23 @@ pub(crate) fn storage() -> Option<Storage> {
 /// Languages that the browser prefers, in order, as an `accept-language` header has them.
 pub(crate) fn browser_languages() -> Option<String> {
     let languages = window().navigator().languages();
-    Some(languages.iter().filter_map(|tag| tag.as_string()).collect::<Vec<_>>().join(","))
+    Some(
+        languages
+            .iter()
+            .filter_map(|tag| tag.as_string())
+            .collect::<Vec<_>>()
+            .join(","),
+    )
 }
 
 /// Sets an attribute of `<html>`.
 pub(crate) fn set_root_attribute(name: &str, value: &str) {
     if let Some(root) = document().document_element() {
-        let _ = if value.is_empty() { root.remove_attribute(name) } else { root.set_attribute(name, value) };
+        let _ = if value.is_empty() {
+            root.remove_attribute(name)
+        } else {
+            root.set_attribute(name, value)
+        };
     }
 }
 
@@ -32,7 +42,11 @@ pub(crate) fn origin() -> String {
 /// Path and query of the page.
 pub(crate) fn here() -> String {
     let location = window().location();
-    format!("{}{}", location.pathname().unwrap_or_default(), location.search().unwrap_or_default())
+    format!(
+        "{}{}",
+        location.pathname().unwrap_or_default(),
+        location.search().unwrap_or_default()
+    )
 }
 
 /// Microseconds since 1970.
@@ -93,7 +107,9 @@ pub(crate) async fn copy(text: &str) -> bool {
 
 fn copy_by_selection(text: &str) -> bool {
     let Some(body) = document().body() else { return false };
-    let Ok(area) = document().create_element("textarea") else { return false };
+    let Ok(area) = document().create_element("textarea") else {
+        return false;
+    };
     let area: web_sys::HtmlTextAreaElement = area.unchecked_into();
     area.set_class_name("sr-only");
     area.set_value(text);
@@ -117,8 +133,12 @@ pub(crate) fn download(name: &str, mime: &str, parts: &[Vec<u8>]) {
     }
     let options = BlobPropertyBag::new();
     options.set_type(mime);
-    let Ok(blob) = Blob::new_with_u8_array_sequence_and_options(&array, &options) else { return };
-    let Ok(url) = Url::create_object_url_with_blob(&blob) else { return };
+    let Ok(blob) = Blob::new_with_u8_array_sequence_and_options(&array, &options) else {
+        return;
+    };
+    let Ok(url) = Url::create_object_url_with_blob(&blob) else {
+        return;
+    };
     if let Ok(link) = document().create_element("a") {
         let link: HtmlAnchorElement = link.unchecked_into();
         link.set_href(&url);
@@ -141,7 +161,9 @@ pub(crate) fn value(event: &web_sys::Event) -> String {
 
 /// True when a key was meant for a field.
 pub(crate) fn in_field(event: &web_sys::KeyboardEvent) -> bool {
-    let target = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok());
+    let target = event
+        .target()
+        .and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok());
     target.is_some_and(|element| {
         matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT") || element.is_content_editable()
     })
@@ -154,7 +176,9 @@ pub(crate) fn is_visible() -> bool {
 
 /// Moves the keyboard to the element with this id.
 pub(crate) fn focus(id: &str) {
-    let element = document().get_element_by_id(id).and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+    let element = document()
+        .get_element_by_id(id)
+        .and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
     if let Some(element) = element {
         let _ = element.focus();
     }

@@ -4,7 +4,10 @@
 //! it knows without a browser; the rest exists on wasm32 only: `api` is the only code that calls the cloud, `pages` are
 //! the routes, `components` what they share.
 
-#![cfg_attr(target_arch = "wasm32", expect(unreachable_pub, reason = "Leptos' component macro makes pub items"))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    expect(unreachable_pub, reason = "Leptos' component macro makes pub items")
+)]
 
 #[cfg(target_arch = "wasm32")]
 mod api;

@@ -14,14 +14,11 @@ pub(crate) async fn watch_agents() -> Answer<Streaming<pb::WatchAgentsResponse>>
     answer(client().watch_agents(request(pb::WatchAgentsRequest {})).await)
 }
 
-/// One agent by id or name.
-pub(crate) async fn get_agent(agent: String) -> Answer<Option<pb::Agent>> {
-    Ok(answer(client().get_agent(request(pb::GetAgentRequest { agent })).await)?.agent)
-}
-
 /// The agents that a selector means.
 pub(crate) async fn match_agents(selector: pb::Selector) -> Answer<Vec<pb::Agent>> {
-    let message = pb::MatchAgentsRequest { selector: Some(selector) };
+    let message = pb::MatchAgentsRequest {
+        selector: Some(selector),
+    };
     Ok(answer(client().match_agents(request(message)).await)?.agents)
 }
 
@@ -30,7 +27,10 @@ pub(crate) async fn set_agent_labels(
     agent: String,
     labels: impl IntoIterator<Item = (String, String)>,
 ) -> Answer<Option<pb::Agent>> {
-    let message = pb::SetAgentLabelsRequest { agent, labels: labels.into_iter().collect() };
+    let message = pb::SetAgentLabelsRequest {
+        agent,
+        labels: labels.into_iter().collect(),
+    };
     Ok(answer(client().set_agent_labels(request(message)).await)?.agent)
 }
 
@@ -46,11 +46,19 @@ pub(crate) async fn create_join_token(message: pb::CreateJoinTokenRequest) -> An
 
 /// Join tokens, newest first.
 pub(crate) async fn list_join_tokens() -> Answer<Vec<pb::JoinToken>> {
-    let message = pb::ListJoinTokensRequest { page_size: 100, page_token: String::new() };
+    let message = pb::ListJoinTokensRequest {
+        page_size: 100,
+        page_token: String::new(),
+    };
     Ok(answer(client().list_join_tokens(request(message)).await)?.join_tokens)
 }
 
 /// Makes a join token unusable.
 pub(crate) async fn revoke_join_token(id: String) -> Answer<()> {
-    answer(client().revoke_join_token(request(pb::RevokeJoinTokenRequest { id })).await).map(drop)
+    answer(
+        client()
+            .revoke_join_token(request(pb::RevokeJoinTokenRequest { id }))
+            .await,
+    )
+    .map(drop)
 }

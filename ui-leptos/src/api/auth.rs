@@ -8,14 +8,23 @@ use super::{Answer, answer, channel, request};
 
 /// Logs in; the session becomes a cookie.
 pub(crate) async fn login(username: String, password: String) -> Answer<Option<CurrentUser>> {
-    let message = pb::LoginRequest { username, password, use_cookie: true };
+    let message = pb::LoginRequest {
+        username,
+        password,
+        use_cookie: true,
+    };
     let response = answer(AuthServiceClient::new(channel()).login(request(message)).await)?;
     Ok(response.user)
 }
 
 /// Ends the session.
 pub(crate) async fn logout() -> Answer<()> {
-    answer(AuthServiceClient::new(channel()).logout(request(pb::LogoutRequest {})).await).map(drop)
+    answer(
+        AuthServiceClient::new(channel())
+            .logout(request(pb::LogoutRequest {}))
+            .await,
+    )
+    .map(drop)
 }
 
 /// Who is calling.
@@ -26,19 +35,34 @@ pub(crate) async fn current_user() -> Answer<Option<CurrentUser>> {
 
 /// Changes the password.
 pub(crate) async fn change_password(current_password: String, new_password: String) -> Answer<()> {
-    let message = pb::ChangePasswordRequest { current_password, new_password };
-    answer(AuthServiceClient::new(channel()).change_password(request(message)).await).map(drop)
+    let message = pb::ChangePasswordRequest {
+        current_password,
+        new_password,
+    };
+    answer(
+        AuthServiceClient::new(channel())
+            .change_password(request(message))
+            .await,
+    )
+    .map(drop)
 }
 
 /// All API tokens, newest first.
 pub(crate) async fn list_tokens() -> Answer<Vec<pb::Token>> {
-    let message = pb::ListTokensRequest { page_size: 1_000, page_token: String::new() };
+    let message = pb::ListTokensRequest {
+        page_size: 1_000,
+        page_token: String::new(),
+    };
     Ok(answer(TokenServiceClient::new(channel()).list_tokens(request(message)).await)?.tokens)
 }
 
 /// Makes an API token.
 pub(crate) async fn create_token(name: String, role: Role, ttl_secs: u32) -> Answer<pb::CreateTokenResponse> {
-    let message = pb::CreateTokenRequest { name, role: role.into(), ttl_secs };
+    let message = pb::CreateTokenRequest {
+        name,
+        role: role.into(),
+        ttl_secs,
+    };
     answer(TokenServiceClient::new(channel()).create_token(request(message)).await)
 }
 

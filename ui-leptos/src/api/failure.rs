@@ -47,7 +47,9 @@ impl From<Status> for Failure {
         }
         let Some(reason) = reason else {
             // Without details it is not our server that spoke, or nobody did.
-            if matches!(code, Code::Unknown | Code::Unavailable | Code::Internal) && !status.message().contains("opslink") {
+            if matches!(code, Code::Unknown | Code::Unavailable | Code::Internal)
+                && !status.message().contains("opslink")
+            {
                 return Self::unreachable();
             }
             return Self {
@@ -57,7 +59,9 @@ impl From<Status> for Failure {
                 fix: String::new(),
             };
         };
-        let text = details.localized_message().map_or_else(|| status.message().to_owned(), |text| text.message.clone());
+        let text = details
+            .localized_message()
+            .map_or_else(|| status.message().to_owned(), |text| text.message.clone());
         let (what, why, fix) = three(&text);
         Self { reason, what, why, fix }
     }

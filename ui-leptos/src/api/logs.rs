@@ -11,8 +11,17 @@ use super::{Answer, Failure, MAX_MESSAGE, answer, channel, request};
 use crate::i18n::t;
 
 /// Sends the chunks of an attempt from a place on; `max_chunks` 0 means all.
-pub(crate) async fn read_log(attempt_id: String, start: Start, max_chunks: u32) -> Answer<Streaming<pb::ReadLogResponse>> {
-    let message = pb::ReadLogRequest { attempt_id, max_chunks, decode: false, start: Some(start) };
+pub(crate) async fn read_log(
+    attempt_id: String,
+    start: Start,
+    max_chunks: u32,
+) -> Answer<Streaming<pb::ReadLogResponse>> {
+    let message = pb::ReadLogRequest {
+        attempt_id,
+        max_chunks,
+        decode: false,
+        start: Some(start),
+    };
     let mut client = LogServiceClient::new(channel()).max_decoding_message_size(MAX_MESSAGE);
     answer(client.read_log(request(message)).await)
 }

@@ -27,7 +27,12 @@ pub(crate) async fn list_tasks(
     states: &[TaskState],
 ) -> Answer<pb::ListTasksResponse> {
     let states = states.iter().map(|state| i32::from(*state)).collect();
-    let message = pb::ListTasksRequest { page_size, page_token, agent, states };
+    let message = pb::ListTasksRequest {
+        page_size,
+        page_token,
+        agent,
+        states,
+    };
     answer(client().list_tasks(request(message)).await)
 }
 
@@ -36,7 +41,11 @@ pub(crate) async fn list_executions(task_id: String) -> Answer<Vec<pb::Execution
     let mut executions = Vec::new();
     let mut page_token = String::new();
     loop {
-        let message = pb::ListExecutionsRequest { task_id: task_id.clone(), page_size: 10_000, page_token };
+        let message = pb::ListExecutionsRequest {
+            task_id: task_id.clone(),
+            page_size: 10_000,
+            page_token,
+        };
         let page = answer(client().list_executions(request(message)).await)?;
         executions.extend(page.executions);
         if page.next_page_token.is_empty() {
@@ -53,12 +62,21 @@ pub(crate) async fn watch_task(message: pb::WatchTaskRequest) -> Answer<Streamin
 
 /// Asks for the end of a task, on some agents or (none given) on all.
 pub(crate) async fn cancel_task(id: String, agents: Vec<String>) -> Answer<()> {
-    let message = pb::CancelTaskRequest { id, agents, reason: String::new() };
+    let message = pb::CancelTaskRequest {
+        id,
+        agents,
+        reason: String::new(),
+    };
     answer(client().cancel_task(request(message)).await).map(drop)
 }
 
 /// Retries what did not succeed, on some agents or (none given) on all.
 pub(crate) async fn retry_task(id: String, agents: Vec<String>, include_lost: bool) -> Answer<()> {
-    let message = pb::RetryTaskRequest { id, agents, include_lost, request_id: request_id() };
+    let message = pb::RetryTaskRequest {
+        id,
+        agents,
+        include_lost,
+        request_id: request_id(),
+    };
     answer(client().retry_task(request(message)).await).map(drop)
 }

@@ -3,8 +3,9 @@
 use std::{cell::RefCell, future::Future, time::Duration};
 
 use futures::{
-    FutureExt, pin_mut, select,
+    FutureExt,
     future::{AbortHandle, abortable},
+    pin_mut, select,
 };
 use gloo_timers::future::{TimeoutFuture, sleep};
 use leptos::{prelude::*, task::spawn_local};
@@ -40,8 +41,6 @@ pub(crate) enum Next {
     Continue,
     /// Open the stream again at once, with another request.
     Reopen,
-    /// No more.
-    Stop,
 }
 
 /// Runs a future until the component that asked for it goes away.
@@ -54,12 +53,12 @@ pub(crate) fn spawn_scoped(future: impl Future<Output = ()> + 'static) -> AbortH
 }
 
 /// Keeps a stream open. `open` is asked for a new one after every loss and resumes by what was seen so far;
-/// `seen` takes each message.
+/// `seen` takes each message. A stream that ends before it is `finished` was cut off, by a cloud that stops for example.
 pub(crate) async fn keep_watching<M, F>(
     sync: RwSignal<Sync>,
     mut open: impl FnMut() -> F,
     mut seen: impl FnMut(M) -> Next,
-    ends: bool,
+    finished: impl Fn() -> bool,
 ) where
     F: Future<Output = Answer<Streaming<M>>>,
 {
@@ -83,11 +82,10 @@ pub(crate) async fn keep_watching<M, F>(
                             match seen(message) {
                                 Next::Continue => {}
                                 Next::Reopen => break,
-                                Next::Stop => return sync.set(Sync::Ended),
                             }
                             pace.breathe().await;
                         }
-                        Some(Ok(None)) if ends => return sync.set(Sync::Ended),
+                        Some(Ok(None)) if finished() => return sync.set(Sync::Ended),
                         Some(Ok(None)) | None => {
                             sync.set(Sync::Lost(last));
                             break;

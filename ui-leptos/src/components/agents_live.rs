@@ -24,7 +24,10 @@ impl AgentsLive {
     /// How many are online, and how many there are.
     pub(crate) fn counts(self) -> (usize, usize) {
         self.agents.with(|agents| {
-            let online = agents.values().filter(|agent| agent.status() == AgentStatus::Online).count();
+            let online = agents
+                .values()
+                .filter(|agent| agent.status() == AgentStatus::Online)
+                .count();
             (online, agents.len())
         })
     }
@@ -77,8 +80,18 @@ async fn follow(live: AgentsLive) {
         let mut by_id = names.take();
         match message.event {
             Some(Event::Snapshot(snapshot)) => {
-                by_id = snapshot.agents.iter().map(|agent| (agent.id.clone(), agent.name.clone())).collect();
-                live.agents.set(snapshot.agents.into_iter().map(|agent| (agent.name.clone(), agent)).collect());
+                by_id = snapshot
+                    .agents
+                    .iter()
+                    .map(|agent| (agent.id.clone(), agent.name.clone()))
+                    .collect();
+                live.agents.set(
+                    snapshot
+                        .agents
+                        .into_iter()
+                        .map(|agent| (agent.name.clone(), agent))
+                        .collect(),
+                );
                 live.known.set(true);
             }
             Some(Event::Changed(agent)) => {
@@ -100,5 +113,5 @@ async fn follow(live: AgentsLive) {
         names.set(by_id);
         Next::Continue
     };
-    api::keep_watching(live.sync, api::watch_agents, seen, false).await;
+    api::keep_watching(live.sync, api::watch_agents, seen, || false).await;
 }

@@ -4,7 +4,10 @@ use leptos::prelude::*;
 use opslink::pb::ExecutionState;
 
 use super::icon::Icon;
-use crate::{i18n::t, logic::{format, taskview::execution_word}};
+use crate::{
+    i18n::t,
+    logic::{format, taskview::execution_word},
+};
 
 /// The bar alone, for lists.
 #[component]
@@ -14,7 +17,12 @@ pub(crate) fn CountBar(
 ) -> impl IntoView {
     let words = counts
         .iter()
-        .map(|(state, count)| format!("{count} {}", t(&format!("state-{}", execution_word(*state).replace('_', "-")))))
+        .map(|(state, count)| {
+            format!(
+                "{count} {}",
+                t(&format!("state-{}", execution_word(*state).replace('_', "-")))
+            )
+        })
         .collect::<Vec<_>>()
         .join(", ");
     view! {

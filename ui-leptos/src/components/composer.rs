@@ -55,7 +55,11 @@ impl Composer {
     /// The message of what is composed now.
     pub(crate) fn request(self, action: Action) -> CreateTaskRequest {
         CreateTaskRequest {
-            spec: Some(TaskSpec { action: Some(action), timeout_secs: self.options.timeout_secs(), grace_secs: 0 }),
+            spec: Some(TaskSpec {
+                action: Some(action),
+                timeout_secs: self.options.timeout_secs(),
+                grace_secs: 0,
+            }),
             selector: Some(self.target.get().selector()),
             rollout: self.options.rollout(),
             queueing: self.options.queueing(),
@@ -67,12 +71,22 @@ impl Composer {
 
     /// Reads the task that `?from=` names and fills in what the composers share; `rest` does the rest.
     pub(crate) fn prefill(self, rest: impl Fn(TaskSpec) + 'static) {
-        let Some(id) = use_query_map().get_untracked().get("from") else { return };
+        let Some(id) = use_query_map().get_untracked().get("from") else {
+            return;
+        };
         spawn_scoped(async move {
             match api::get_task(id).await {
-                Ok(Some(Task { spec: Some(spec), selector, rollout, queueing, reason, .. })) => {
+                Ok(Some(Task {
+                    spec: Some(spec),
+                    selector,
+                    rollout,
+                    queueing,
+                    reason,
+                    ..
+                })) => {
                     self.target.set(Target::from_selector(&selector.unwrap_or_default()));
-                    self.options.fill(spec.timeout_secs, rollout.as_ref(), queueing.as_ref(), &reason);
+                    self.options
+                        .fill(spec.timeout_secs, rollout.as_ref(), queueing.as_ref(), &reason);
                     rest(spec);
                 }
                 Ok(_) => {}
@@ -117,7 +131,10 @@ pub(crate) fn ComposerPage(
         composer.problem.set(None);
         let navigate = navigate.clone();
         // One id per press: a repeated answer is the first one.
-        let request = CreateTaskRequest { request_id: api::request_id(), ..request.get_untracked() };
+        let request = CreateTaskRequest {
+            request_id: api::request_id(),
+            ..request.get_untracked()
+        };
         spawn_local(async move {
             let answer = api::create_task(request).await;
             let _ = composer.busy.try_set(false);

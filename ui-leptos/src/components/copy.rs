@@ -25,7 +25,12 @@ pub(crate) fn CopyButton(
         spawn_local(async move {
             if dom::copy(&text.get_untracked()).await {
                 set_done.set(true);
-                set_timeout(move || { let _ = set_done.try_set(false); }, Duration::from_secs(2));
+                set_timeout(
+                    move || {
+                        let _ = set_done.try_set(false);
+                    },
+                    Duration::from_secs(2),
+                );
             } else {
                 toast::complain(t("copy-refused"));
             }

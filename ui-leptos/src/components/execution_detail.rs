@@ -24,13 +24,19 @@ pub(crate) fn ExecutionDetail(
     let execution = Memo::new(move |_| {
         let chosen = live.chosen.get();
         live.read(|view| match chosen {
-            Some(name) => view.executions().into_iter().find(|execution| execution.agent_name == name).cloned(),
+            Some(name) => view
+                .executions()
+                .into_iter()
+                .find(|execution| execution.agent_name == name)
+                .cloned(),
             // The only one is chosen by itself.
             None => view.executions().first().map(|execution| (*execution).clone()),
         })
     });
     let act = Callback::new(move |retry: bool| {
-        let Some(execution) = execution.get_untracked() else { return };
+        let Some(execution) = execution.get_untracked() else {
+            return;
+        };
         let lost = execution.state() == ExecutionState::Lost;
         spawn_local(async move {
             let agents = vec![execution.agent_id];
@@ -48,7 +54,11 @@ pub(crate) fn ExecutionDetail(
             }
         });
     });
-    move || execution.get().map(|execution| view! { <Strip execution=execution finished=live.read(|view| view.is_finished()) act=act /> })
+    move || {
+        execution.get().map(
+            |execution| view! { <Strip execution=execution finished=live.read(|view| view.is_finished()) act=act /> },
+        )
+    }
 }
 
 #[component]

@@ -31,7 +31,10 @@ pub(crate) fn ExecutionList(
         let wanted = state.get();
         live.read(|view| {
             let executions = view.executions().into_iter();
-            executions.filter(|execution| wanted.is_none_or(|wanted| execution.state() == wanted)).cloned().collect::<Vec<_>>()
+            executions
+                .filter(|execution| wanted.is_none_or(|wanted| execution.state() == wanted))
+                .cloned()
+                .collect::<Vec<_>>()
         })
     });
     let total = move || live.read(|view| view.len());
@@ -76,7 +79,10 @@ fn Row(
     let took = move || {
         let end = execution.finished_at.clone().filter(|_| over);
         let now = if over { 0 } else { now.get() };
-        execution.started_at.as_ref().map(|start| elapsed(Some(start), end.as_ref(), now))
+        execution
+            .started_at
+            .as_ref()
+            .map(|start| elapsed(Some(start), end.as_ref(), now))
     };
     view! {
         <button type="button" class="execution" data-agent=name.get_value() data-state=word

@@ -26,7 +26,10 @@ pub(crate) fn read(file: web_sys::File, picked: Callback<Picked>) {
     let name = file.name();
     if file.size() > MOST as f64 {
         let size = format::bytes(file.size() as u64);
-        return toast::complain(ta("file-large", &[("name", Arg::from(name)), ("size", Arg::from(size))]));
+        return toast::complain(ta(
+            "file-large",
+            &[("name", Arg::from(name)), ("size", Arg::from(size))],
+        ));
     }
     spawn_local(async move {
         let Some(bytes) = dom::read_file(&file).await else {

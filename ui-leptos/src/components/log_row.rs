@@ -11,7 +11,8 @@ use crate::{
         format,
         lines::{Kind, Line},
         sgr::{self, Span},
-        taskview, window::Source,
+        taskview,
+        window::Source,
     },
 };
 
@@ -34,26 +35,38 @@ pub(crate) fn words(line: &Line) -> String {
     match &line.kind {
         Kind::Output(_) | Kind::Note(_) => line.text.clone(),
         Kind::Gap(bytes) => ta("log-gap", &[("size", Arg::from(format::bytes(*bytes)))]),
-        Kind::Statement(at) => ta("log-statement", &[("line", Arg::from(*at)), ("text", Arg::from(line.text.clone()))]),
+        Kind::Statement(at) => ta(
+            "log-statement",
+            &[("line", Arg::from(*at)), ("text", Arg::from(line.text.clone()))],
+        ),
         Kind::StatementEnd(end) => {
             let took = format::duration_us(i64::try_from(end.elapsed_us).unwrap_or(i64::MAX));
             match (&end.error, end.rows_affected) {
-                (Some(error), _) => ta("log-statement-failed", &[
-                    ("text", Arg::from(line.text.clone())),
-                    ("line", Arg::from(error.line)),
-                    ("column", Arg::from(error.column)),
-                    ("took", Arg::from(took)),
-                ]),
-                (None, Some(rows)) if end.rows_returned == 0 => ta("log-statement-affected", &[
-                    ("tag", Arg::from(end.tag.clone())),
-                    ("count", Arg::from(format::count(rows))),
-                    ("took", Arg::from(took)),
-                ]),
-                (None, _) => ta("log-statement-rows", &[
-                    ("tag", Arg::from(end.tag.clone())),
-                    ("count", Arg::from(format::count(end.rows_returned))),
-                    ("took", Arg::from(took)),
-                ]),
+                (Some(error), _) => ta(
+                    "log-statement-failed",
+                    &[
+                        ("text", Arg::from(line.text.clone())),
+                        ("line", Arg::from(error.line)),
+                        ("column", Arg::from(error.column)),
+                        ("took", Arg::from(took)),
+                    ],
+                ),
+                (None, Some(rows)) if end.rows_returned == 0 => ta(
+                    "log-statement-affected",
+                    &[
+                        ("tag", Arg::from(end.tag.clone())),
+                        ("count", Arg::from(format::count(rows))),
+                        ("took", Arg::from(took)),
+                    ],
+                ),
+                (None, _) => ta(
+                    "log-statement-rows",
+                    &[
+                        ("tag", Arg::from(end.tag.clone())),
+                        ("count", Arg::from(format::count(end.rows_returned))),
+                        ("took", Arg::from(took)),
+                    ],
+                ),
             }
         }
         Kind::End(outcome) => {
@@ -103,7 +116,10 @@ fn icon(kind: &Kind) -> Option<&'static str> {
 
 /// A stable tint for an agent, of colours that mean no state.
 pub(crate) fn tint(agent: &str) -> usize {
-    agent.bytes().fold(5_381_usize, |hash, byte| hash.wrapping_mul(33) ^ usize::from(byte)) % 6
+    agent
+        .bytes()
+        .fold(5_381_usize, |hash, byte| hash.wrapping_mul(33) ^ usize::from(byte))
+        % 6
 }
 
 /// What is wanted of a row beside its line.
@@ -175,8 +191,13 @@ fn slice<'a>(spans: &[Span<'a>], start: usize, end: usize) -> Vec<Span<'a>> {
     let mut out = Vec::new();
     for span in spans {
         let (from, to) = (start.max(at), end.min(at + span.text.len()));
-        if from < to && let Some(text) = span.text.get(from - at..to - at) {
-            out.push(Span { style: span.style, text });
+        if from < to
+            && let Some(text) = span.text.get(from - at..to - at)
+        {
+            out.push(Span {
+                style: span.style,
+                text,
+            });
         }
         at += span.text.len();
     }
@@ -194,7 +215,13 @@ fn piece(span: &Span<'_>, needle: &str) -> AnyView {
     }
     let parts = marked(span.text, needle)
         .into_iter()
-        .map(|(text, hit)| if hit { view! { <mark>{text}</mark> }.into_any() } else { text.into_any() })
+        .map(|(text, hit)| {
+            if hit {
+                view! { <mark>{text}</mark> }.into_any()
+            } else {
+                text.into_any()
+            }
+        })
         .collect_view();
     view! { <span class=classes>{parts}</span> }.into_any()
 }
@@ -202,8 +229,16 @@ fn piece(span: &Span<'_>, needle: &str) -> AnyView {
 /// Cuts text at the hits of a search.
 fn marked(text: &str, needle: &str) -> Vec<(String, bool)> {
     let exact = needle.chars().any(char::is_uppercase);
-    let hay = if exact { text.to_owned() } else { text.to_ascii_lowercase() };
-    let needle = if exact { needle.to_owned() } else { needle.to_ascii_lowercase() };
+    let hay = if exact {
+        text.to_owned()
+    } else {
+        text.to_ascii_lowercase()
+    };
+    let needle = if exact {
+        needle.to_owned()
+    } else {
+        needle.to_ascii_lowercase()
+    };
     let mut parts = Vec::new();
     let mut from = 0;
     for (at, hit) in hay.match_indices(&needle) {
@@ -220,7 +255,9 @@ fn marked(text: &str, needle: &str) -> Vec<(String, bool)> {
 
 /// The word of an outcome, for lists.
 pub(crate) fn outcome_words(execution: &opslink::pb::Execution) -> String {
-    let Some(outcome) = &execution.outcome else { return String::new() };
+    let Some(outcome) = &execution.outcome else {
+        return String::new();
+    };
     if !taskview::is_over(execution.state()) {
         return String::new();
     }

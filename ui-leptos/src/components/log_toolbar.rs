@@ -4,7 +4,7 @@ use leptos::{ev, prelude::*, task::spawn_local};
 use opslink::event::{EventBody, Stream};
 use opslink::pb::read_log_request::Start;
 
-use super::{icon::Icon, log_view::LogState, task_live::TaskLive, toast};
+use super::{icon::Icon, log_state::LogState, task_live::TaskLive, toast};
 use crate::{
     api::{self, Answer, Pace},
     dom,
@@ -30,7 +30,10 @@ pub(crate) fn LogToolbar(
         }
         let total = state.hits.with(Vec::len);
         let at = if total == 0 { 0 } else { state.hit.get() + 1 };
-        ta("log-hits", &[("at", Arg::from(at)), ("total", Arg::from(format::count(total as u64)))])
+        ta(
+            "log-hits",
+            &[("at", Arg::from(at)), ("total", Arg::from(format::count(total as u64)))],
+        )
     };
     let typed = move |event: ev::KeyboardEvent| match event.key().as_str() {
         "Enter" => state.step(if event.shift_key() { 1 } else { -1 }),
@@ -85,7 +88,10 @@ async fn download(live: TaskLive) -> Answer<()> {
             .filter(|execution| !execution.attempt_id.is_empty())
             .map(|execution| (execution.agent_name.clone(), execution.attempt_id.clone()))
             .collect();
-        (view.task.as_ref().map(|task| task.id.clone()).unwrap_or_default(), wanted)
+        (
+            view.task.as_ref().map(|task| task.id.clone()).unwrap_or_default(),
+            wanted,
+        )
     });
     let single = attempts.len() == 1;
     let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -107,7 +113,18 @@ async fn download(live: TaskLive) -> Answer<()> {
             pace.breathe().await;
         }
     }
-    let agent = if single { attempts.first().map(|(agent, _)| format!("-{agent}")).unwrap_or_default() } else { String::new() };
-    dom::download(&format!("{}{agent}.log", format::short_id(&task)), "application/octet-stream", &parts);
+    let agent = if single {
+        attempts
+            .first()
+            .map(|(agent, _)| format!("-{agent}"))
+            .unwrap_or_default()
+    } else {
+        String::new()
+    };
+    dom::download(
+        &format!("{}{agent}.log", format::short_id(&task)),
+        "application/octet-stream",
+        &parts,
+    );
     Ok(())
 }

@@ -15,6 +15,7 @@ pub(crate) mod file_pick;
 pub(crate) mod help;
 pub(crate) mod icon;
 pub(crate) mod log_row;
+pub(crate) mod log_state;
 pub(crate) mod log_toolbar;
 pub(crate) mod log_view;
 pub(crate) mod login_form;

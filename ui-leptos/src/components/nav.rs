@@ -95,7 +95,10 @@ fn OnlineCount() -> impl IntoView {
     let counts = Memo::new(move |_| live.known.get().then(|| live.counts()));
     move || {
         counts.get().map(|(online, total)| {
-            let label = ta("agents-online-of", &[("online", Arg::from(online)), ("total", Arg::from(total))]);
+            let label = ta(
+                "agents-online-of",
+                &[("online", Arg::from(online)), ("total", Arg::from(total))],
+            );
             view! {
                 <span class="nav-count num" title=label.clone()>
                     <span aria-hidden="true">{format!("{online}/{total}")}</span>
@@ -112,7 +115,16 @@ fn Who() -> impl IntoView {
         State::In(user) => user.username,
         State::Unknown | State::Out => String::new(),
     };
-    let role = move || t(&format!("role-{}", session().role().as_str_name().trim_start_matches("ROLE_").to_lowercase()));
+    let role = move || {
+        t(&format!(
+            "role-{}",
+            session()
+                .role()
+                .as_str_name()
+                .trim_start_matches("ROLE_")
+                .to_lowercase()
+        ))
+    };
     let leave = move |_| {
         spawn_local(async move {
             // Whether or not the cloud heard it, this tab forgets.

@@ -6,7 +6,11 @@ use leptos::prelude::*;
 pub(crate) fn title(text: impl Fn() -> String + 'static) {
     Effect::new(move |_| {
         let text = text();
-        document().set_title(&if text.is_empty() { "OpsLink".to_owned() } else { format!("{text} · OpsLink") });
+        document().set_title(&if text.is_empty() {
+            "OpsLink".to_owned()
+        } else {
+            format!("{text} · OpsLink")
+        });
     });
 }
 

@@ -25,7 +25,12 @@ pub(crate) fn PasswordForm(
     let submit = move |event: ev::SubmitEvent| {
         event.prevent_default();
         let refuse = |id: &str| {
-            let failure = Failure { reason: String::new(), what: t(id), why: String::new(), fix: String::new() };
+            let failure = Failure {
+                reason: String::new(),
+                what: t(id),
+                why: String::new(),
+                fix: String::new(),
+            };
             problem.set(Some(failure));
         };
         if fresh.get_untracked().chars().count() < SHORTEST {

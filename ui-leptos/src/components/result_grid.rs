@@ -51,7 +51,12 @@ pub(crate) fn ResultGrid(
             grid.columns
                 .iter()
                 .zip(widths)
-                .map(|(column, width)| Head { name: column.name.clone(), type_name: column.type_name.clone(), kind: column.kind, width })
+                .map(|(column, width)| Head {
+                    name: column.name.clone(),
+                    type_name: column.type_name.clone(),
+                    kind: column.kind,
+                    width,
+                })
                 .collect::<Vec<_>>()
         })
         .unwrap_or_default()
@@ -65,15 +70,28 @@ pub(crate) fn ResultGrid(
         let sort = sort.get();
         read(live, agent, table, |grid| grid.order(sort)).unwrap_or_default()
     });
-    let csv = move || read(live, agent, table, |grid| order.with_untracked(|order| grid.csv(order))).unwrap_or_default();
+    let csv =
+        move || read(live, agent, table, |grid| order.with_untracked(|order| grid.csv(order))).unwrap_or_default();
     let copy = move |_| {
         spawn_local(async move {
-            if dom::copy(&csv()).await { toast::say(t("copied")) } else { toast::complain(t("copy-refused")) }
+            if dom::copy(&csv()).await {
+                toast::say(t("copied"))
+            } else {
+                toast::complain(t("copy-refused"))
+            }
         });
     };
-    let save = move |_| dom::download(&format!("{}-{}.csv", agent.get_value(), table + 1), "text/csv;charset=utf-8", &[csv().into_bytes()]);
+    let save = move |_| {
+        dom::download(
+            &format!("{}-{}.csv", agent.get_value(), table + 1),
+            "text/csv;charset=utf-8",
+            &[csv().into_bytes()],
+        )
+    };
     let row = move |at: usize| {
-        let Some(number) = order.with(|order| order.get(at).copied()) else { return ().into_any() };
+        let Some(number) = order.with(|order| order.get(at).copied()) else {
+            return ().into_any();
+        };
         let cells = heads.with(|heads| {
             read(live, agent, table, |grid| {
                 let draw = |(column, head): (usize, &Head)| draw_cell(grid, column, number as usize, head, cell);
@@ -85,7 +103,13 @@ pub(crate) fn ResultGrid(
     let summary = move || {
         let (rows, total) = counts.get();
         if total > rows as u64 {
-            ta("rows-window", &[("shown", Arg::from(format::count(rows as u64))), ("total", Arg::from(format::count(total)))])
+            ta(
+                "rows-window",
+                &[
+                    ("shown", Arg::from(format::count(rows as u64))),
+                    ("total", Arg::from(format::count(total))),
+                ],
+            )
         } else {
             tn("rows", total)
         }
@@ -103,7 +127,7 @@ pub(crate) fn ResultGrid(
                 viewport=Viewport::new()
                 count=Signal::derive(move || order.with(Vec::len))
                 row_height=ROW_HEIGHT
-                class="grid"
+                class="sheet"
                 role="table"
                 label=t("result")
                 head=ViewFn::from(move || view! { <Heads heads=heads sort=sort /> })
@@ -116,7 +140,12 @@ pub(crate) fn ResultGrid(
 
 fn read<T>(live: TaskLive, agent: StoredValue<String>, table: u32, read: impl FnOnce(&Grid) -> T) -> Option<T> {
     let agent = agent.try_get_value()?;
-    live.results.with_value(|results| results.get(&agent).and_then(|results| results.grids.get(&table)).map(read))
+    live.results.with_value(|results| {
+        results
+            .get(&agent)
+            .and_then(|results| results.grids.get(&table))
+            .map(read)
+    })
 }
 
 fn draw_cell(grid: &Grid, column: usize, row: usize, head: &Head, open: RwSignal<Option<(String, String)>>) -> AnyView {
@@ -126,10 +155,15 @@ fn draw_cell(grid: &Grid, column: usize, row: usize, head: &Head, open: RwSignal
     };
     let width = format!("{}ch", head.width + 3);
     let Some(text) = grid.columns.get(column).and_then(|column| column.cell(row)) else {
-        return view! { <span class=class role="cell" style:width=width><span class="null">"NULL"</span></span> }.into_any();
+        return view! { <span class=class role="cell" style:width=width><span class="null">"NULL"</span></span> }
+            .into_any();
     };
     let is_long = text.len() > head.width || text.contains('\n');
-    let shown: String = text.chars().take(SHOWN).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let shown: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
     if !is_long {
         return view! { <span class=class role="cell" style:width=width>{shown}</span> }.into_any();
     }
@@ -149,9 +183,21 @@ fn Heads(heads: Memo<Vec<Head>>, sort: RwSignal<Option<Sort>>) -> impl IntoView 
         let next = move |_| {
             sort.update(|sort| {
                 *sort = match *sort {
-                    Some(Sort { column: known, descending: false }) if known == column => Some(Sort { column, descending: true }),
-                    Some(Sort { column: known, descending: true }) if known == column => None,
-                    _ => Some(Sort { column, descending: false }),
+                    Some(Sort {
+                        column: known,
+                        descending: false,
+                    }) if known == column => Some(Sort {
+                        column,
+                        descending: true,
+                    }),
+                    Some(Sort {
+                        column: known,
+                        descending: true,
+                    }) if known == column => None,
+                    _ => Some(Sort {
+                        column,
+                        descending: false,
+                    }),
                 }
             });
         };

@@ -19,10 +19,19 @@ pub(crate) fn ResultsView(
     /// Chooses an agent.
     choose: Callback<Option<String>>,
 ) -> impl IntoView {
-    let agents = Memo::new(move |_| live.read(|view| view.executions().iter().map(|execution| execution.agent_name.clone()).collect::<Vec<_>>()));
+    let agents = Memo::new(move |_| {
+        live.read(|view| {
+            view.executions()
+                .iter()
+                .map(|execution| execution.agent_name.clone())
+                .collect::<Vec<_>>()
+        })
+    });
     let agent = Memo::new(move |_| {
         live.output.track();
-        live.chosen.get().or_else(|| live.results.with_value(|results| results.keys().next().cloned()))
+        live.chosen
+            .get()
+            .or_else(|| live.results.with_value(|results| results.keys().next().cloned()))
     });
     // The choice is the person's once made; until then the most telling statement.
     let picked = RwSignal::new(None::<(String, u32)>);
@@ -33,7 +42,9 @@ pub(crate) fn ResultsView(
     });
     let statement = Memo::new(move |_| {
         let (all, telling) = statements.get()?;
-        let wanted = picked.get().filter(|(agent_name, _)| Some(agent_name) == agent.get().as_ref());
+        let wanted = picked
+            .get()
+            .filter(|(agent_name, _)| Some(agent_name) == agent.get().as_ref());
         let number = wanted.map(|(_, number)| number).or(telling)?;
         all.into_iter().find(|statement| statement.number == number)
     });
@@ -84,7 +95,10 @@ fn Line(statement: Statement) -> impl IntoView {
         Some(end) if end.error.is_some() => ("failed", t("state-failed")),
         Some(end) => ("succeeded", counted(end)),
     };
-    let took = statement.end.as_ref().map(|end| format::duration_us(i64::try_from(end.elapsed_us).unwrap_or(i64::MAX)));
+    let took = statement
+        .end
+        .as_ref()
+        .map(|end| format::duration_us(i64::try_from(end.elapsed_us).unwrap_or(i64::MAX)));
     view! {
         <span class=format!("state state-{word}")><Icon name=word /></span>
         <span class="statement-main">
@@ -97,7 +111,9 @@ fn Line(statement: Statement) -> impl IntoView {
 /// `12 rows`, or `INSERT 3`.
 fn counted(end: &opslink::event::StatementEnd) -> String {
     match end.rows_affected {
-        Some(affected) if end.rows_returned == 0 => ta("rows-affected", &[("count", Arg::from(format::count(affected)))]),
+        Some(affected) if end.rows_returned == 0 => {
+            ta("rows-affected", &[("count", Arg::from(format::count(affected)))])
+        }
         _ => tn("rows", end.rows_returned),
     }
 }

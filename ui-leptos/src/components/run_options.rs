@@ -41,7 +41,11 @@ impl RunOptions {
     pub(crate) fn fill(self, timeout_secs: u32, rollout: Option<&Rollout>, queueing: Option<&Queueing>, reason: &str) {
         let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
         let rollout = rollout.cloned().unwrap_or_default();
-        self.timeout.set(if timeout_secs == 0 { String::new() } else { format!("{timeout_secs}s") });
+        self.timeout.set(if timeout_secs == 0 {
+            String::new()
+        } else {
+            format!("{timeout_secs}s")
+        });
         self.parallel.set(number(rollout.max_parallel));
         self.max_failures.set(number(rollout.max_failures));
         if let Some(queueing) = queueing.filter(|queueing| queueing.enabled) {

@@ -1,12 +1,12 @@
 //! States: icon, word and colour, always all three.
 
 use leptos::prelude::*;
-use opslink::pb::{AgentStatus, ExecutionState, TaskState};
+use opslink::pb::{AgentStatus, TaskState};
 
 use super::icon::Icon;
 use crate::{
     i18n::t,
-    logic::taskview::{execution_word, task_word},
+    logic::taskview::task_word,
 };
 
 /// A state's badge by its word.
@@ -30,15 +30,6 @@ pub(crate) fn TaskBadge(
     state: TaskState,
 ) -> impl IntoView {
     view! { <Badge word=task_word(state) /> }
-}
-
-/// The state of an execution.
-#[component]
-pub(crate) fn ExecutionBadge(
-    /// The state.
-    state: ExecutionState,
-) -> impl IntoView {
-    view! { <Badge word=execution_word(state) /> }
 }
 
 /// Whether an agent holds a link.

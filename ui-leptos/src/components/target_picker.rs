@@ -52,7 +52,10 @@ pub(crate) fn preview(target: RwSignal<Target>) -> RwSignal<Preview> {
         round.update_value(|round| *round += 1);
         let mine = round.get_value();
         if empty {
-            return preview.set(Preview { settled: true, ..Preview::default() });
+            return preview.set(Preview {
+                settled: true,
+                ..Preview::default()
+            });
         }
         spawn_local(async move {
             TimeoutFuture::new(250).await;
@@ -67,7 +70,11 @@ pub(crate) fn preview(target: RwSignal<Target>) -> RwSignal<Preview> {
                 Ok(agents) => (agents, None),
                 Err(failure) => (Vec::new(), Some(failure)),
             };
-            let _ = preview.try_set(Preview { agents, problem, settled: true });
+            let _ = preview.try_set(Preview {
+                agents,
+                problem,
+                settled: true,
+            });
         });
     });
     preview
@@ -166,7 +173,11 @@ fn Offers(live: AgentsLive, target: RwSignal<Target>) -> impl IntoView {
 fn Choices(live: AgentsLive, target: RwSignal<Target>) -> impl IntoView {
     let names = Memo::new(move |_| {
         live.agents.with(|agents| {
-            agents.values().take(SHOWN).map(|agent| (agent.name.clone(), agent.status())).collect::<Vec<_>>()
+            agents
+                .values()
+                .take(SHOWN)
+                .map(|agent| (agent.name.clone(), agent.status()))
+                .collect::<Vec<_>>()
         })
     });
     view! {
@@ -194,7 +205,11 @@ fn Matched(preview: RwSignal<Preview>, target: RwSignal<Target>) -> impl IntoVie
     let problem = Signal::derive(move || preview.with(|preview| preview.problem.clone()));
     let summary = move || {
         preview.with(|preview| {
-            let online = preview.agents.iter().filter(|agent| agent.status() == AgentStatus::Online).count();
+            let online = preview
+                .agents
+                .iter()
+                .filter(|agent| agent.status() == AgentStatus::Online)
+                .count();
             let total = preview.agents.len();
             if target.with(Target::is_empty) {
                 t("target-empty")
@@ -203,7 +218,10 @@ fn Matched(preview: RwSignal<Preview>, target: RwSignal<Target>) -> impl IntoVie
             } else if preview.problem.is_some() {
                 String::new()
             } else {
-                ta("target-matched", &[("n", Arg::from(total)), ("offline", Arg::from(total - online))])
+                ta(
+                    "target-matched",
+                    &[("n", Arg::from(total)), ("offline", Arg::from(total - online))],
+                )
             }
         })
     };
@@ -233,10 +251,23 @@ pub(crate) fn keep_in_url(path: &'static str, target: RwSignal<Target>) {
     let navigate = leptos_router::hooks::use_navigate();
     Effect::new(move |before: Option<String>| {
         let encode = |text: &str| String::from(js_sys::encode_uri_component(text));
-        let query: Vec<_> = target.get().query().iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let url = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
+        let query: Vec<_> = target
+            .get()
+            .query()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encode(value)))
+            .collect();
+        let url = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", query.join("&"))
+        };
         if before.is_some_and(|before| before != url) && dom::here().starts_with(path) {
-            let options = leptos_router::NavigateOptions { replace: true, scroll: false, ..Default::default() };
+            let options = leptos_router::NavigateOptions {
+                replace: true,
+                scroll: false,
+                ..Default::default()
+            };
             navigate(&url, options);
         }
         url

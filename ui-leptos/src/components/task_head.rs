@@ -36,9 +36,16 @@ pub(crate) fn TaskHead(
 ) -> impl IntoView {
     let task = Memo::new(move |_| live.read(|view| view.task.clone()));
     let counts = Memo::new(move |_| live.read(TaskView::counts));
-    let summary = Memo::new(move |_| task.get().map(|task| taskview::summary(task.spec.as_ref())).unwrap_or_default());
+    let summary = Memo::new(move |_| {
+        task.get()
+            .map(|task| taskview::summary(task.spec.as_ref()))
+            .unwrap_or_default()
+    });
     page::title(move || {
-        let word = task.get().map(|task| t(&format!("state-{}", taskview::task_word(task.state())))).unwrap_or_default();
+        let word = task
+            .get()
+            .map(|task| t(&format!("state-{}", taskview::task_word(task.state()))))
+            .unwrap_or_default();
         format!("{word} · {}", summary.get())
     });
     view! {
@@ -93,7 +100,19 @@ fn Actions(live: TaskLive, task: Memo<Option<Task>>) -> impl IntoView {
     let running = move || task.get().is_some_and(|task| !taskview::is_finished(task.state()));
     let failed = move || live.read(TaskView::failed);
     let again = move || {
-        task.get().map(|task| format!("/run/{}?from={}", if taskview::kind(task.spec.as_ref()) == "sql" { "sql" } else { "shell" }, task.id)).unwrap_or_default()
+        task.get()
+            .map(|task| {
+                format!(
+                    "/run/{}?from={}",
+                    if taskview::kind(task.spec.as_ref()) == "sql" {
+                        "sql"
+                    } else {
+                        "shell"
+                    },
+                    task.id
+                )
+            })
+            .unwrap_or_default()
     };
     let cancel = move |_| {
         canceling.set(false);
@@ -137,7 +156,12 @@ fn Retry(live: TaskLive, open: RwSignal<bool>) -> impl IntoView {
     let count = move || (failed - if include_lost.get() { 0 } else { lost }) as u64;
     let retry = move |_| {
         open.set(false);
-        let Some(id) = live.view.with_value(|view| view.task.as_ref().map(|task| task.id.clone())) else { return };
+        let Some(id) = live
+            .view
+            .with_value(|view| view.task.as_ref().map(|task| task.id.clone()))
+        else {
+            return;
+        };
         let include_lost = include_lost.get_untracked();
         spawn_local(async move {
             match api::retry_task(id, Vec::new(), include_lost).await {
@@ -166,7 +190,10 @@ fn Retry(live: TaskLive, open: RwSignal<bool>) -> impl IntoView {
 
 #[component]
 fn Twins(task: Task) -> impl IntoView {
-    let place = twin::Place { origin: dom::origin(), file: None };
+    let place = twin::Place {
+        origin: dom::origin(),
+        file: None,
+    };
     let logs = format!("cloudctl logs {} -f", task.id);
     let request = CreateTaskRequest {
         spec: task.spec,

@@ -74,7 +74,9 @@ impl TaskLive {
 
     /// Follows the task again, as after a retry.
     pub(crate) fn restart(self) {
-        let id = self.view.with_value(|view| view.task.as_ref().map(|task| task.id.clone()));
+        let id = self
+            .view
+            .with_value(|view| view.task.as_ref().map(|task| task.id.clone()));
         if let Some(id) = id
             && self.sync.get_untracked() == Sync::Ended
         {
@@ -115,7 +117,12 @@ impl TaskLive {
         Effect::new(move |_| {
             let Some(agent) = self.chosen.get() else { return };
             let many = self.opened.get() && self.view.with_value(TaskView::len) > MANY;
-            let Some(id) = self.view.with_value(|view| view.task.as_ref().map(|task| task.id.clone())) else { return };
+            let Some(id) = self
+                .view
+                .with_value(|view| view.task.as_ref().map(|task| task.id.clone()))
+            else {
+                return;
+            };
             if !many {
                 return;
             }
@@ -192,17 +199,33 @@ impl TaskLive {
             };
             api::watch_task(request)
         };
-        api::keep_watching(sync, open, move |message| self.take(message), true).await;
+        api::keep_watching(
+            sync,
+            open,
+            move |message| self.take(message),
+            move || self.view.with_value(TaskView::is_finished),
+        )
+        .await;
     }
 
     fn positions(self) -> Vec<AttemptPosition> {
-        let position = |attempt: &str, next_seq| AttemptPosition { attempt_id: attempt.to_owned(), next_seq };
+        let position = |attempt: &str, next_seq| AttemptPosition {
+            attempt_id: attempt.to_owned(),
+            next_seq,
+        };
         let mut positions: Vec<_> = self.window.with_value(|window| {
-            window.sources().iter().map(|source| position(&source.attempt_id, source.next_seq)).collect()
+            window
+                .sources()
+                .iter()
+                .map(|source| position(&source.attempt_id, source.next_seq))
+                .collect()
         });
         if self.view.with_value(TaskView::is_sql) {
             positions = self.results.with_value(|results| {
-                results.values().map(|results| position(&results.attempt_id, results.next_seq)).collect()
+                results
+                    .values()
+                    .map(|results| position(&results.attempt_id, results.next_seq))
+                    .collect()
             });
         }
         positions
@@ -238,7 +261,9 @@ impl TaskLive {
 
     fn is_old(self, attempt_id: &str) -> bool {
         self.view.with_value(|view| {
-            view.executions().iter().any(|execution| execution.attempts.iter().any(|attempt| attempt.id == attempt_id))
+            view.executions()
+                .iter()
+                .any(|execution| execution.attempts.iter().any(|attempt| attempt.id == attempt_id))
         })
     }
 
@@ -252,7 +277,9 @@ impl TaskLive {
         });
         if self.view.with_value(TaskView::is_sql) {
             self.results.update_value(|results| {
-                let entry = results.entry(agent.to_owned()).or_insert_with(|| Results::new(&chunk.attempt_id));
+                let entry = results
+                    .entry(agent.to_owned())
+                    .or_insert_with(|| Results::new(&chunk.attempt_id));
                 if entry.attempt_id != chunk.attempt_id {
                     *entry = Results::new(&chunk.attempt_id);
                 }
@@ -274,7 +301,9 @@ impl TaskLive {
         }
         spawn_local(async move {
             gloo_timers::future::TimeoutFuture::new(FLUSH_MS).await;
-            let Some((states, output)) = self.flushing.try_get_value() else { return };
+            let Some((states, output)) = self.flushing.try_get_value() else {
+                return;
+            };
             self.flushing.set_value((false, false));
             if states {
                 let _ = self.states.try_update(|states| *states += 1);

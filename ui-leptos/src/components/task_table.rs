@@ -4,7 +4,12 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use opslink::pb;
 
-use super::{box_score::CountBar, icon::Icon, state::TaskBadge, time::{Ago, elapsed}};
+use super::{
+    box_score::CountBar,
+    icon::Icon,
+    state::TaskBadge,
+    time::{Ago, elapsed},
+};
 use crate::{
     dom,
     i18n::t,

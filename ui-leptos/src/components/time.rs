@@ -38,7 +38,9 @@ pub(crate) fn Ago(
     #[prop(into)]
     time: Option<Timestamp>,
 ) -> impl IntoView {
-    let Some(time) = time else { return view! { <span class="muted">"–"</span> }.into_any() };
+    let Some(time) = time else {
+        return view! { <span class="muted">"–"</span> }.into_any();
+    };
     let time = micros(&time);
     let now = every_second();
     view! {
@@ -56,7 +58,9 @@ pub(crate) fn At(
     #[prop(into)]
     time: Option<Timestamp>,
 ) -> impl IntoView {
-    let Some(time) = time else { return view! { <span class="muted">"–"</span> }.into_any() };
+    let Some(time) = time else {
+        return view! { <span class="muted">"–"</span> }.into_any();
+    };
     let time = micros(&time);
     view! { <time class="num" datetime=dom::iso_time(time) title=move || ago(time, dom::now_us())>{dom::local_time(time)}</time> }
         .into_any()

@@ -20,7 +20,10 @@ pub(crate) fn TwinPanel(
     #[prop(into)]
     file: Signal<Option<String>>,
 ) -> impl IntoView {
-    let place = move || Place { origin: dom::origin(), file: file.get() };
+    let place = move || Place {
+        origin: dom::origin(),
+        file: file.get(),
+    };
     let cloudctl = Signal::derive(move || twin::cloudctl(&request.get(), &place()));
     let grpcurl = Signal::derive(move || twin::grpcurl(&request.get(), &place()));
     view! {

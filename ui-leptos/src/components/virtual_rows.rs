@@ -46,8 +46,11 @@ impl Viewport {
 
     fn measure(self) {
         let Some(node) = self.node.get_untracked() else { return };
-        let (height, width, top) =
-            (f64::from(node.client_height()), f64::from(node.client_width()), f64::from(node.scroll_top()));
+        let (height, width, top) = (
+            f64::from(node.client_height()),
+            f64::from(node.client_width()),
+            f64::from(node.scroll_top()),
+        );
         if self.height.try_get_untracked().is_some_and(|known| known != height) {
             self.height.set(height);
         }

@@ -17,13 +17,22 @@ fn ftl(language: Language) -> &'static str {
 
 fn ids(language: Language) -> BTreeSet<&'static str> {
     let is_id = |line: &&str| line.starts_with(|letter: char| letter.is_ascii_lowercase());
-    ftl(language).lines().filter(is_id).filter_map(|line| line.split_once(" =")).map(|(id, _)| id).collect()
+    ftl(language)
+        .lines()
+        .filter(is_id)
+        .filter_map(|line| line.split_once(" ="))
+        .map(|(id, _)| id)
+        .collect()
 }
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {
         let path = entry.expect("entry").path();
-        if path.is_dir() { sources(&path, files) } else { files.push(path) }
+        if path.is_dir() {
+            sources(&path, files)
+        } else {
+            files.push(path)
+        }
     }
 }
 
@@ -48,8 +57,16 @@ fn the_files_can_be_read() {
 #[test]
 fn both_languages_say_the_same_things() {
     let (english, chinese) = (ids(Language::En), ids(Language::ZhCn));
-    assert_eq!(english.difference(&chinese).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in zh-CN");
-    assert_eq!(chinese.difference(&english).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in en");
+    assert_eq!(
+        english.difference(&chinese).collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "missing in zh-CN"
+    );
+    assert_eq!(
+        chinese.difference(&english).collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "missing in en"
+    );
 }
 
 #[test]
@@ -80,7 +97,9 @@ fn every_sentence_that_is_asked_for_exists() {
 fn no_sentence_is_left_over() {
     let words = words_used();
     // Ids that are put together from a prefix and a word.
-    let composed = ["state-", "role-", "theme-", "token-", "ago-", "step-", "danger-", "outcome-"];
+    let composed = [
+        "state-", "role-", "theme-", "token-", "ago-", "step-", "danger-", "outcome-",
+    ];
     let left: Vec<_> = ids(Language::En)
         .into_iter()
         .filter(|id| !words.contains(*id) && !composed.iter().any(|prefix| id.starts_with(prefix)))

@@ -39,7 +39,10 @@ pub fn shell(script: &str) -> Vec<Hint> {
 
 fn pipes_into_shell(line: &str) -> bool {
     line.split('|').skip(1).any(|part| {
-        matches!(part.trim_start().trim_start_matches("sudo ").split_whitespace().next(), Some("sh" | "bash" | "zsh"))
+        matches!(
+            part.trim_start().trim_start_matches("sudo ").split_whitespace().next(),
+            Some("sh" | "bash" | "zsh")
+        )
     })
 }
 
@@ -66,7 +69,11 @@ pub fn sql(script: &str) -> Vec<Hint> {
         let leading = statement.len() - statement.trim_start().len();
         let start = line + statement.get(..leading).map_or(0, |space| space.matches('\n').count());
         if let Some(message) = message {
-            found.push(Hint { line: start, message, excerpt: excerpt(statement.trim_start()) });
+            found.push(Hint {
+                line: start,
+                message,
+                excerpt: excerpt(statement.trim_start()),
+            });
         }
         line += statement.matches('\n').count();
     }
@@ -79,7 +86,11 @@ fn hints(script: &str, comment: &str, look: impl Fn(&str) -> Option<&'static str
         .enumerate()
         .filter(|(_, line)| !line.trim_start().starts_with(comment))
         .filter_map(|(at, line)| {
-            look(line).map(|message| Hint { line: at + 1, message, excerpt: excerpt(line.trim_start()) })
+            look(line).map(|message| Hint {
+                line: at + 1,
+                message,
+                excerpt: excerpt(line.trim_start()),
+            })
         })
         .collect()
 }
@@ -95,18 +106,25 @@ mod tests {
     #[test]
     fn destroying_commands_are_named() {
         let script = "echo hi\nrm -rf /var/lib/x\n# rm -rf /\nmkfs.ext4 /dev/sdb\ncurl https://x | sudo bash\n";
-        let found: Vec<_> = shell(script).into_iter().map(|hint| (hint.line, hint.message)).collect();
+        let found: Vec<_> = shell(script)
+            .into_iter()
+            .map(|hint| (hint.line, hint.message))
+            .collect();
         assert_eq!(found, [(2, "danger-rm"), (4, "danger-format"), (5, "danger-pipe")]);
     }
 
     #[test]
     fn harmless_commands_are_not() {
-        assert_eq!(shell("rm file\necho reboot-me\ncurl https://x | jq .\ndd if=a of=b\n"), []);
+        assert_eq!(
+            shell("rm file\necho reboot-me\ncurl https://x | jq .\ndd if=a of=b\n"),
+            []
+        );
     }
 
     #[test]
     fn sql_without_where_is_named_with_its_line() {
-        let script = "select 1;\n\ndelete from users;\nupdate t set a = 1 where id = 2;\n-- drop table x\nDROP TABLE y;";
+        let script =
+            "select 1;\n\ndelete from users;\nupdate t set a = 1 where id = 2;\n-- drop table x\nDROP TABLE y;";
         let found: Vec<_> = sql(script).into_iter().map(|hint| (hint.line, hint.message)).collect();
         assert_eq!(found, [(3, "danger-no-where"), (5, "danger-drop")]);
     }

@@ -28,7 +28,11 @@ pub fn bytes(number: u64) -> String {
         value /= 1024.0;
         name = unit;
     }
-    if value >= 100.0 || value.fract() < 0.05 { format!("{value:.0} {name}") } else { format!("{value:.1} {name}") }
+    if value >= 100.0 || value.fract() < 0.05 {
+        format!("{value:.0} {name}")
+    } else {
+        format!("{value:.1} {name}")
+    }
 }
 
 /// `420 ms`, `3.2 s`, `2 m 05 s`, `1 h 12 m`, `3 d 4 h`.

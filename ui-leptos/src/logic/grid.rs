@@ -122,7 +122,9 @@ impl Grid {
     pub fn order(&self, sort: Option<Sort>) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..u32::try_from(self.rows).unwrap_or(u32::MAX)).collect();
         let Some(sort) = sort else { return rows };
-        let Some(column) = self.columns.get(sort.column) else { return rows };
+        let Some(column) = self.columns.get(sort.column) else {
+            return rows;
+        };
         let compare = |a: &str, b: &str| match column.kind {
             ColumnKind::Number => numbers(a, b),
             ColumnKind::Text | ColumnKind::Bool | ColumnKind::Time | ColumnKind::Json | ColumnKind::Bytes => a.cmp(b),
@@ -153,8 +155,15 @@ impl Grid {
         self.columns
             .iter()
             .map(|column| {
-                let widest = (0..self.rows.min(200)).filter_map(|row| column.cell(row)).map(text_width).max();
-                widest.unwrap_or(0).max(text_width(&column.name) + 2).max(text_width(&column.type_name)).clamp(6, 48)
+                let widest = (0..self.rows.min(200))
+                    .filter_map(|row| column.cell(row))
+                    .map(text_width)
+                    .max();
+                widest
+                    .unwrap_or(0)
+                    .max(text_width(&column.name) + 2)
+                    .max(text_width(&column.type_name))
+                    .clamp(6, 48)
             })
             .collect()
     }
@@ -162,7 +171,10 @@ impl Grid {
 
 fn numbers(a: &str, b: &str) -> Ordering {
     match (a.parse::<f64>(), b.parse::<f64>()) {
-        (Ok(x), Ok(y)) => x.total_cmp(&y).then_with(|| a.len().cmp(&b.len())).then_with(|| a.cmp(b)),
+        (Ok(x), Ok(y)) => x
+            .total_cmp(&y)
+            .then_with(|| a.len().cmp(&b.len()))
+            .then_with(|| a.cmp(b)),
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
         (Err(_), Err(_)) => a.cmp(b),
@@ -188,7 +200,11 @@ mod tests {
     }
 
     fn grid() -> Grid {
-        let header = |name: &str, kind| TableColumn { name: name.into(), type_name: "x".into(), kind };
+        let header = |name: &str, kind| TableColumn {
+            name: name.into(),
+            type_name: "x".into(),
+            kind,
+        };
         let mut grid = Grid::new(&TableHeader {
             table: 0,
             statement: 0,
@@ -208,8 +224,20 @@ mod tests {
     #[test]
     fn numbers_sort_as_numbers_and_null_comes_last() {
         let grid = grid();
-        assert_eq!(grid.order(Some(Sort { column: 0, descending: false })), [3, 1, 0, 2]);
-        assert_eq!(grid.order(Some(Sort { column: 0, descending: true })), [0, 1, 3, 2]);
+        assert_eq!(
+            grid.order(Some(Sort {
+                column: 0,
+                descending: false
+            })),
+            [3, 1, 0, 2]
+        );
+        assert_eq!(
+            grid.order(Some(Sort {
+                column: 0,
+                descending: true
+            })),
+            [0, 1, 3, 2]
+        );
         assert_eq!(grid.order(None), [0, 1, 2, 3]);
     }
 
@@ -225,7 +253,11 @@ mod tests {
         let mut grid = grid();
         let many: Vec<_> = (0..30_000).map(|_| Some("1")).collect();
         for _ in 0..2 {
-            grid.push(&TableRows { table: 0, row_count: 30_000, columns: vec![column(&many), column(&many)] });
+            grid.push(&TableRows {
+                table: 0,
+                row_count: 30_000,
+                columns: vec![column(&many), column(&many)],
+            });
         }
         assert_eq!((grid.rows, grid.total, grid.is_cut()), (MAX_ROWS, 60_004, true));
         assert_eq!(grid.columns[1].cell(MAX_ROWS - 1), Some("1"));

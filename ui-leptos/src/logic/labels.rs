@@ -19,24 +19,36 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
 fn valid_name(name: &str) -> bool {
     let name = name.as_bytes();
     (1..=63).contains(&name.len())
-        && name.iter().all(|letter| letter.is_ascii_alphanumeric() || b"._-/".contains(letter))
+        && name
+            .iter()
+            .all(|letter| letter.is_ascii_alphanumeric() || b"._-/".contains(letter))
         && !name.starts_with(b"agent/")
 }
 
 fn valid_value(value: &str) -> bool {
-    value.len() <= 63 && value.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"._-".contains(&letter))
+    value.len() <= 63
+        && value
+            .bytes()
+            .all(|letter| letter.is_ascii_alphanumeric() || b"._-".contains(&letter))
 }
 
 /// Sorted `name=value` pairs.
 pub fn pairs<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<(String, String)> {
-    let mut pairs: Vec<_> = labels.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut pairs: Vec<_> = labels
+        .into_iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     pairs.sort();
     pairs
 }
 
 /// `env=prod,dc=bj`, sorted.
 pub fn text<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
-    pairs(labels).iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    pairs(labels)
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]

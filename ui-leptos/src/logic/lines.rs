@@ -50,7 +50,15 @@ pub struct Line {
 
 impl Line {
     fn new(time_us: i64, kind: Kind, text: String) -> Self {
-        Self { time_us, kind, text, style: Style::default(), cut: 0, number: None, fragment: false }
+        Self {
+            time_us,
+            kind,
+            text,
+            style: Style::default(),
+            cut: 0,
+            number: None,
+            fragment: false,
+        }
     }
 }
 
@@ -83,8 +91,16 @@ pub struct Lines {
 impl Lines {
     /// Starts in the middle of an attempt: at this line, whose start may not have been seen.
     pub fn from_line(number: u64) -> Self {
-        let open = || Open { fragment: number > 0, ..Open::default() };
-        Self { next_number: number, stdout: open(), stderr: open(), ..Self::default() }
+        let open = || Open {
+            fragment: number > 0,
+            ..Open::default()
+        };
+        Self {
+            next_number: number,
+            stdout: open(),
+            stderr: open(),
+            ..Self::default()
+        }
     }
 
     /// Lines held.
@@ -132,12 +148,14 @@ impl Lines {
             EventBody::Gap { dropped_bytes, .. } => Line::new(time, Kind::Gap(*dropped_bytes), String::new()),
             EventBody::StatementStart(start) => Line::new(time, Kind::Statement(start.line), start.summary.clone()),
             EventBody::StatementEnd(end) => {
-                let text = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                let text = end
+                    .error
+                    .as_ref()
+                    .map(|error| error.message.clone())
+                    .unwrap_or_default();
                 Line::new(time, Kind::StatementEnd(Box::new(end.clone())), text)
             }
-            EventBody::End(outcome) => {
-                Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone())
-            }
+            EventBody::End(outcome) => Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone()),
             EventBody::TableHeader(_) | EventBody::TableRows(_) => return,
         };
         self.append(line);
@@ -205,7 +223,11 @@ impl Lines {
         let place = match place {
             Some(place) if place >= self.dropped => place,
             _ => {
-                let line = Line { style, fragment, ..Line::new(time, Kind::Output(stream), String::new()) };
+                let line = Line {
+                    style,
+                    fragment,
+                    ..Line::new(time, Kind::Output(stream), String::new())
+                };
                 let place = self.append(line);
                 self.open(stream).place = Some(place);
                 place
@@ -228,7 +250,10 @@ impl Lines {
             }
             style
         });
-        *self.open(stream) = Open { style: style.unwrap_or_default(), ..Open::default() };
+        *self.open(stream) = Open {
+            style: style.unwrap_or_default(),
+            ..Open::default()
+        };
     }
 
     /// Forgets the oldest lines.
@@ -277,111 +302,14 @@ impl Lines {
         let fragment = |line: &&mut Line| line.fragment && line.number == whole.number;
         if let Some(line) = self.lines.iter_mut().find(fragment) {
             self.bytes = (self.bytes + whole.text.len()).saturating_sub(line.text.len());
-            *line = Line { time_us: line.time_us, ..whole };
+            *line = Line {
+                time_us: line.time_us,
+                ..whole
+            };
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn output(stream: Stream, text: &str) -> Event {
-        Event { time_us: 1, body: EventBody::Output { stream, data: Bytes::from(text.to_owned()) } }
-    }
-
-    fn texts(lines: &Lines) -> Vec<(Option<u64>, &str)> {
-        lines.iter().map(|line| (line.number, line.text.as_str())).collect()
-    }
-
-    #[test]
-    fn lines_are_put_together_from_pieces() {
-        let mut lines = Lines::default();
-        for piece in ["he", "llo\nwor", "ld\n", "tail"] {
-            lines.push(&output(Stream::Stdout, piece));
-        }
-        assert_eq!(texts(&lines), [(Some(0), "hello"), (Some(1), "world"), (None, "tail")]);
-    }
-
-    #[test]
-    fn streams_do_not_mix() {
-        let mut lines = Lines::default();
-        lines.push(&output(Stream::Stdout, "out-"));
-        lines.push(&output(Stream::Stderr, "err\n"));
-        lines.push(&output(Stream::Stdout, "put\n"));
-        assert_eq!(texts(&lines), [(Some(1), "out-put"), (Some(0), "err")]);
-    }
-
-    #[test]
-    fn a_letter_cut_in_two_is_one_letter() {
-        let mut lines = Lines::default();
-        let letter = "界".as_bytes();
-        for bytes in [&letter[..1], &letter[1..]] {
-            lines.push(&Event {
-                time_us: 1,
-                body: EventBody::Output { stream: Stream::Stdout, data: Bytes::copy_from_slice(bytes) },
-            });
-        }
-        assert_eq!(texts(&lines), [(None, "界")]);
-    }
-
-    #[test]
-    fn a_progress_bar_is_one_line() {
-        let mut lines = Lines::default();
-        for piece in ["10%\r", "20%\r", "100%\r\n", "done\r", "\n"] {
-            lines.push(&output(Stream::Stdout, piece));
-        }
-        assert_eq!(texts(&lines), [(Some(0), "100%"), (Some(1), "done")]);
-    }
-
-    #[test]
-    fn a_line_without_end_does_not_fill_the_memory() {
-        let mut lines = Lines::default();
-        for _ in 0..100 {
-            lines.push(&output(Stream::Stdout, &"x".repeat(10_000)));
-        }
-        let line = lines.get(0).unwrap();
-        assert_eq!((lines.len(), line.text.len(), line.cut), (1, LINE_BYTES, 1_000_000 - LINE_BYTES));
-    }
-
-    #[test]
-    fn colour_goes_on_in_the_next_line() {
-        let mut lines = Lines::default();
-        lines.push(&output(Stream::Stdout, "\u{1b}[31mred\nstill\n\u{1b}[0mplain\nplain\n"));
-        let styles: Vec<_> = lines.iter().map(|line| line.style.foreground).collect();
-        assert_eq!(styles, [None, Some(1), Some(1), None]);
-    }
-
-    #[test]
-    fn empty_lines_count() {
-        let mut lines = Lines::default();
-        lines.push(&output(Stream::Stdout, "\n\na\n"));
-        assert_eq!(texts(&lines), [(Some(0), ""), (Some(1), ""), (Some(2), "a")]);
-    }
-
-    #[test]
-    fn an_open_line_survives_dropping() {
-        let mut lines = Lines::default();
-        lines.push(&output(Stream::Stdout, "a\nb\nop"));
-        lines.drop_front(2);
-        lines.push(&output(Stream::Stdout, "en\nc\n"));
-        assert_eq!(texts(&lines), [(Some(2), "open"), (Some(3), "c")]);
-        lines.drop_front(2);
-        lines.push(&output(Stream::Stdout, "d\n"));
-        assert_eq!((texts(&lines), lines.bytes()), (vec![(Some(4), "d")], 1));
-    }
-
-    #[test]
-    fn earlier_lines_join_seamlessly() {
-        let mut late = Lines::from_line(1);
-        late.push(&output(Stream::Stdout, "rld\nend\nop"));
-        let mut early = Lines::from_line(0);
-        early.push(&output(Stream::Stdout, "hello\nworld\nend\n"));
-        late.prepend(early);
-        late.push(&output(Stream::Stdout, "en\n"));
-        assert_eq!(texts(&late), [(Some(0), "hello"), (Some(1), "world"), (Some(2), "end"), (Some(3), "open")]);
-        assert_eq!(late.first_number(), Some(0));
-    }
-}
+#[path = "lines_tests.rs"]
+mod tests;

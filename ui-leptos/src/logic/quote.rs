@@ -113,7 +113,18 @@ mod tests {
 
     #[test]
     fn quoting_and_splitting_are_inverse() {
-        for text in ["plain", "two words", "it's", "a\"b", "\\", "$HOME", "*", "line\nbreak", "", "中 文"] {
+        for text in [
+            "plain",
+            "two words",
+            "it's",
+            "a\"b",
+            "\\",
+            "$HOME",
+            "*",
+            "line\nbreak",
+            "",
+            "中 文",
+        ] {
             assert_eq!(split(&word(text)), Ok(vec![text.to_owned()]), "{text:?}");
         }
     }

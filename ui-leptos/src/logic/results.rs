@@ -39,7 +39,10 @@ pub struct Results {
 impl Results {
     /// Of a new attempt.
     pub fn new(attempt_id: &str) -> Self {
-        Self { attempt_id: attempt_id.to_owned(), ..Self::default() }
+        Self {
+            attempt_id: attempt_id.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Takes the events of a chunk; those that were seen before are left out.
@@ -74,7 +77,10 @@ impl Results {
     }
 
     fn statement(&mut self, number: u32) -> &mut Statement {
-        self.statements.entry(number).or_insert_with(|| Statement { number, ..Statement::default() })
+        self.statements.entry(number).or_insert_with(|| Statement {
+            number,
+            ..Statement::default()
+        })
     }
 
     /// The statement to show first: the failed one, else the last with rows, else the first.
@@ -83,7 +89,12 @@ impl Results {
         self.statements
             .values()
             .find(failed)
-            .or_else(|| self.statements.values().rev().find(|statement| !statement.tables.is_empty()))
+            .or_else(|| {
+                self.statements
+                    .values()
+                    .rev()
+                    .find(|statement| !statement.tables.is_empty())
+            })
             .or_else(|| self.statements.values().next())
             .map(|statement| statement.number)
     }
@@ -103,11 +114,31 @@ mod tests {
     fn statements_own_their_tables() {
         let mut results = Results::new("a");
         let events = [
-            event(EventBody::StatementStart(StatementStart { statement: 0, line: 1, summary: "select 1".into() })),
-            event(EventBody::TableHeader(TableHeader { table: 0, statement: 0, columns: Vec::new() })),
-            event(EventBody::TableRows(TableRows { table: 0, row_count: 2, columns: Vec::new() })),
-            event(EventBody::StatementEnd(StatementEnd { statement: 0, rows_returned: 2, ..StatementEnd::default() })),
-            event(EventBody::StatementStart(StatementStart { statement: 1, line: 3, summary: "oops".into() })),
+            event(EventBody::StatementStart(StatementStart {
+                statement: 0,
+                line: 1,
+                summary: "select 1".into(),
+            })),
+            event(EventBody::TableHeader(TableHeader {
+                table: 0,
+                statement: 0,
+                columns: Vec::new(),
+            })),
+            event(EventBody::TableRows(TableRows {
+                table: 0,
+                row_count: 2,
+                columns: Vec::new(),
+            })),
+            event(EventBody::StatementEnd(StatementEnd {
+                statement: 0,
+                rows_returned: 2,
+                ..StatementEnd::default()
+            })),
+            event(EventBody::StatementStart(StatementStart {
+                statement: 1,
+                line: 3,
+                summary: "oops".into(),
+            })),
             event(EventBody::StatementEnd(StatementEnd {
                 statement: 1,
                 error: Some(StatementError::default()),

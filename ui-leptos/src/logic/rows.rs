@@ -42,7 +42,11 @@ pub fn wrap(text: &str, columns: usize) -> Vec<(usize, usize)> {
 /// How many pieces [`wrap`] makes, without making them. Quick for short ASCII lines.
 pub fn wrapped_len(text: &str, columns: usize) -> usize {
     let columns = columns.max(8);
-    if text.len() <= columns && !text.contains('\t') { 1 } else { wrap(text, columns).len() }
+    if text.len() <= columns && !text.contains('\t') {
+        1
+    } else {
+        wrap(text, columns).len()
+    }
 }
 
 #[cfg(test)]
@@ -50,7 +54,10 @@ mod tests {
     use super::*;
 
     fn pieces(text: &str, columns: usize) -> Vec<&str> {
-        wrap(text, columns).into_iter().map(|(start, end)| &text[start..end]).collect()
+        wrap(text, columns)
+            .into_iter()
+            .map(|(start, end)| &text[start..end])
+            .collect()
     }
 
     #[test]

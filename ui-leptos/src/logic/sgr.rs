@@ -64,7 +64,9 @@ impl Style {
     }
 
     fn apply(&mut self, parameters: &str) {
-        let mut numbers = parameters.split([';', ':']).map(|number| number.parse::<u16>().unwrap_or(0));
+        let mut numbers = parameters
+            .split([';', ':'])
+            .map(|number| number.parse::<u16>().unwrap_or(0));
         while let Some(number) = numbers.next() {
             match number {
                 0 => *self = Self::default(),
@@ -152,7 +154,10 @@ pub fn plain(line: &str) -> String {
     if !line.contains(is_control) {
         return line.to_owned();
     }
-    parse(line, &mut Style::default()).into_iter().map(|span| span.text).collect()
+    parse(line, &mut Style::default())
+        .into_iter()
+        .map(|span| span.text)
+        .collect()
 }
 
 fn is_control(letter: char) -> bool {
@@ -175,7 +180,9 @@ fn skip_control<'a>(text: &'a str, style: &mut Style) -> &'a str {
     match letters.next() {
         Some('[') => {
             let body = letters.as_str();
-            let Some(end) = body.find(|letter: char| ('\u{40}'..='\u{7e}').contains(&letter)) else { return "" };
+            let Some(end) = body.find(|letter: char| ('\u{40}'..='\u{7e}').contains(&letter)) else {
+                return "";
+            };
             let (parameters, tail) = body.split_at(end);
             if tail.starts_with('m') && parameters.chars().all(|letter| matches!(letter, '0'..='9' | ';' | ':')) {
                 style.apply(parameters);

@@ -32,9 +32,21 @@ impl Target {
     pub fn selector(&self) -> Selector {
         let exclude = words(&self.exclude);
         match self.by {
-            By::Labels => Selector { expression: self.labels.trim().to_owned(), exclude, ..Selector::default() },
-            By::Names => Selector { names: words(&self.names), exclude, ..Selector::default() },
-            By::All => Selector { all: true, exclude, ..Selector::default() },
+            By::Labels => Selector {
+                expression: self.labels.trim().to_owned(),
+                exclude,
+                ..Selector::default()
+            },
+            By::Names => Selector {
+                names: words(&self.names),
+                exclude,
+                ..Selector::default()
+            },
+            By::All => Selector {
+                all: true,
+                exclude,
+                ..Selector::default()
+            },
         }
     }
 
@@ -74,7 +86,12 @@ impl Target {
         } else {
             By::Labels
         };
-        Self { by, names, labels, exclude: get("x").unwrap_or_default() }
+        Self {
+            by,
+            names,
+            labels,
+            exclude: get("x").unwrap_or_default(),
+        }
     }
 
     /// The parameters of a URL.
@@ -143,7 +160,10 @@ pub fn parts(text: &str) -> Vec<&str> {
 
 /// Words separated by commas or white space.
 pub fn words(text: &str) -> Vec<String> {
-    text.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    text.split([',', ' ', '\t', '\n'])
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -152,7 +172,12 @@ mod tests {
 
     #[test]
     fn only_the_chosen_field_counts() {
-        let target = Target { by: By::Names, names: "web-*, db".into(), labels: "env=prod".into(), ..Target::default() };
+        let target = Target {
+            by: By::Names,
+            names: "web-*, db".into(),
+            labels: "env=prod".into(),
+            ..Target::default()
+        };
         let selector = target.selector();
         assert_eq!((selector.names.len(), selector.expression.as_str()), (2, ""));
     }
@@ -160,19 +185,38 @@ mod tests {
     #[test]
     fn the_url_keeps_the_choice() {
         for target in [
-            Target { by: By::All, exclude: "db".into(), ..Target::default() },
-            Target { labels: "env=prod,dc in (bj,sh)".into(), ..Target::default() },
-            Target { by: By::Names, names: "a, b".into(), ..Target::default() },
+            Target {
+                by: By::All,
+                exclude: "db".into(),
+                ..Target::default()
+            },
+            Target {
+                labels: "env=prod,dc in (bj,sh)".into(),
+                ..Target::default()
+            },
+            Target {
+                by: By::Names,
+                names: "a, b".into(),
+                ..Target::default()
+            },
         ] {
             let query = target.query();
-            let get = |name: &str| query.iter().find(|(have, _)| *have == name).map(|(_, value)| value.clone());
+            let get = |name: &str| {
+                query
+                    .iter()
+                    .find(|(have, _)| *have == name)
+                    .map(|(_, value)| value.clone())
+            };
             assert_eq!(Target::from_query(get), target);
         }
     }
 
     #[test]
     fn labels_toggle() {
-        let mut target = Target { labels: "dc in (bj,sh)".into(), ..Target::default() };
+        let mut target = Target {
+            labels: "dc in (bj,sh)".into(),
+            ..Target::default()
+        };
         target.toggle_label("env=prod");
         assert_eq!(target.labels, "dc in (bj,sh),env=prod");
         target.toggle_label("dc in (bj,sh)");

@@ -51,7 +51,9 @@ impl TaskView {
 
     /// The execution of this attempt.
     pub fn by_attempt(&self, attempt_id: &str) -> Option<&pb::Execution> {
-        self.executions.values().find(|execution| execution.attempt_id == attempt_id)
+        self.executions
+            .values()
+            .find(|execution| execution.attempt_id == attempt_id)
     }
 
     /// Executions per state, in order of life, without zeroes: from the executions, which come at least as soon as
@@ -59,7 +61,10 @@ impl TaskView {
     pub fn counts(&self) -> Vec<(ExecutionState, u32)> {
         if self.executions.is_empty() {
             let counts = self.task.iter().flat_map(|task| &task.counts);
-            return counts.map(|count| (count.state(), count.count)).filter(|(_, count)| *count > 0).collect();
+            return counts
+                .map(|count| (count.state(), count.count))
+                .filter(|(_, count)| *count > 0)
+                .collect();
         }
         let mut counts: BTreeMap<i32, (ExecutionState, u32)> = BTreeMap::new();
         for execution in self.executions.values() {
@@ -80,17 +85,27 @@ impl TaskView {
 
     /// Agents whose execution is at an end and did not succeed.
     pub fn failed(&self) -> usize {
-        self.executions.values().filter(|execution| can_retry(execution.state())).count()
+        self.executions
+            .values()
+            .filter(|execution| can_retry(execution.state()))
+            .count()
     }
 
     /// Agents whose outcome cannot be known.
     pub fn lost(&self) -> usize {
-        self.executions.values().filter(|execution| execution.state() == ExecutionState::Lost).count()
+        self.executions
+            .values()
+            .filter(|execution| execution.state() == ExecutionState::Lost)
+            .count()
     }
 
     /// True for a task whose results are tables.
     pub fn is_sql(&self) -> bool {
-        let action = self.task.as_ref().and_then(|task| task.spec.as_ref()).and_then(|spec| spec.action.as_ref());
+        let action = self
+            .task
+            .as_ref()
+            .and_then(|task| task.spec.as_ref())
+            .and_then(|spec| spec.action.as_ref());
         matches!(action, Some(pb::task_spec::Action::Sql(_)))
     }
 }
@@ -149,18 +164,27 @@ pub const fn task_word(state: TaskState) -> &'static str {
 
 /// Reads a word made by [`task_word`].
 pub fn task_state(word: &str) -> Option<TaskState> {
-    [TaskState::Pending, TaskState::Running, TaskState::Succeeded, TaskState::Failed, TaskState::Canceled]
-        .into_iter()
-        .find(|state| task_word(*state) == word)
+    [
+        TaskState::Pending,
+        TaskState::Running,
+        TaskState::Succeeded,
+        TaskState::Failed,
+        TaskState::Canceled,
+    ]
+    .into_iter()
+    .find(|state| task_word(*state) == word)
 }
 
 /// What a task does, in one line: `uname -a`, or the first line of its script.
 pub fn summary(spec: Option<&pb::TaskSpec>) -> String {
     use pb::task_spec::Action;
     let text = match spec.and_then(|spec| spec.action.as_ref()) {
-        Some(Action::Shell(shell)) if !shell.argv.is_empty() && shell.script.is_empty() => {
-            shell.argv.iter().map(|word| super::quote::word(word)).collect::<Vec<_>>().join(" ")
-        }
+        Some(Action::Shell(shell)) if !shell.argv.is_empty() && shell.script.is_empty() => shell
+            .argv
+            .iter()
+            .map(|word| super::quote::word(word))
+            .collect::<Vec<_>>()
+            .join(" "),
         Some(Action::Shell(shell)) => first_line(&shell.script, "#"),
         Some(Action::Sql(sql)) => first_line(&sql.script, "--"),
         Some(Action::Fake(_)) => "fake".to_owned(),
@@ -216,16 +240,29 @@ mod tests {
         view.set_execution(execution("b", ExecutionState::Failed, 1));
         view.set_execution(execution("a", ExecutionState::Queued, 2));
         view.set_execution(execution("c", ExecutionState::Failed, 3));
-        assert_eq!(view.counts(), [(ExecutionState::Queued, 1), (ExecutionState::Failed, 2)]);
+        assert_eq!(
+            view.counts(),
+            [(ExecutionState::Queued, 1), (ExecutionState::Failed, 2)]
+        );
         assert_eq!((view.failed(), view.lost()), (2, 0));
-        let names: Vec<_> = view.executions().iter().map(|execution| execution.agent_name.as_str()).collect();
+        let names: Vec<_> = view
+            .executions()
+            .iter()
+            .map(|execution| execution.agent_name.as_str())
+            .collect();
         assert_eq!(names, ["a", "b", "c"]);
     }
 
     #[test]
     fn a_script_is_named_by_its_first_telling_line() {
-        let shell = pb::ShellSpec { script: "#!/bin/sh\n# why\nset -e\n".into(), ..Default::default() };
-        let spec = pb::TaskSpec { action: Some(pb::task_spec::Action::Shell(shell)), ..Default::default() };
+        let shell = pb::ShellSpec {
+            script: "#!/bin/sh\n# why\nset -e\n".into(),
+            ..Default::default()
+        };
+        let spec = pb::TaskSpec {
+            action: Some(pb::task_spec::Action::Shell(shell)),
+            ..Default::default()
+        };
         assert_eq!(summary(Some(&spec)), "set -e");
     }
 }

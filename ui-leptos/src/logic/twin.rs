@@ -15,7 +15,9 @@ pub struct Place {
 
 /// The `cloudctl` line of a task.
 pub fn cloudctl(request: &pb::CreateTaskRequest, place: &Place) -> String {
-    let Some(spec) = &request.spec else { return String::new() };
+    let Some(spec) = &request.spec else {
+        return String::new();
+    };
     let mut line = Line::default();
     let mut tail = Vec::new();
     let mut body: Option<&[u8]> = None;
@@ -104,7 +106,10 @@ pub fn grpcurl(request: &pb::CreateTaskRequest, place: &Place) -> String {
     line.0.push_str(" -H \"authorization: Bearer $CLOUDCTL_TOKEN\"");
     line.words(["-d", "@", host, "opslink.v1.TaskService/CreateTask"]);
     // The request id is the caller's to choose, once per run.
-    let request = pb::CreateTaskRequest { request_id: String::new(), ..request.clone() };
+    let request = pb::CreateTaskRequest {
+        request_id: String::new(),
+        ..request.clone()
+    };
     let json = serde_json::to_string_pretty(&request).unwrap_or_default();
     line.with_heredoc(&json)
 }
@@ -181,14 +186,23 @@ mod tests {
             ..Default::default()
         };
         pb::CreateTaskRequest {
-            spec: Some(pb::TaskSpec { action: Some(Action::Shell(shell)), ..Default::default() }),
-            selector: Some(pb::Selector { expression: "env=prod".into(), ..Default::default() }),
+            spec: Some(pb::TaskSpec {
+                action: Some(Action::Shell(shell)),
+                ..Default::default()
+            }),
+            selector: Some(pb::Selector {
+                expression: "env=prod".into(),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
 
     fn place() -> Place {
-        Place { origin: "http://127.0.0.1:7480".into(), file: None }
+        Place {
+            origin: "http://127.0.0.1:7480".into(),
+            file: None,
+        }
     }
 
     #[test]
@@ -209,7 +223,10 @@ mod tests {
 
     #[test]
     fn a_file_is_named() {
-        let place = Place { file: Some("my script.sh".into()), ..place() };
+        let place = Place {
+            file: Some("my script.sh".into()),
+            ..place()
+        };
         assert_eq!(
             cloudctl(&shell(&["a b"], "echo"), &place),
             "cloudctl run shell --file 'my script.sh' --selector env=prod -- 'a b'"
@@ -229,10 +246,24 @@ mod tests {
             script_name: String::new(),
         };
         let request = pb::CreateTaskRequest {
-            spec: Some(pb::TaskSpec { action: Some(Action::Sql(sql)), timeout_secs: 60, grace_secs: 0 }),
-            selector: Some(pb::Selector { all: true, exclude: vec!["db".into()], ..Default::default() }),
-            rollout: Some(pb::Rollout { max_parallel: 2, max_failures: 1 }),
-            queueing: Some(pb::Queueing { enabled: true, ttl_secs: 600 }),
+            spec: Some(pb::TaskSpec {
+                action: Some(Action::Sql(sql)),
+                timeout_secs: 60,
+                grace_secs: 0,
+            }),
+            selector: Some(pb::Selector {
+                all: true,
+                exclude: vec!["db".into()],
+                ..Default::default()
+            }),
+            rollout: Some(pb::Rollout {
+                max_parallel: 2,
+                max_failures: 1,
+            }),
+            queueing: Some(pb::Queueing {
+                enabled: true,
+                ttl_secs: 600,
+            }),
             ..Default::default()
         };
         assert_eq!(
@@ -246,8 +277,13 @@ mod tests {
     #[test]
     fn grpcurl_carries_the_request_as_json() {
         let line = grpcurl(&shell(&["true"], ""), &place());
-        assert!(line.starts_with("grpcurl -plaintext -H \"authorization: Bearer $CLOUDCTL_TOKEN\" -d @ 127.0.0.1:7480"));
-        let json = line.split_once('\n').and_then(|(_, body)| body.strip_suffix("\nEOF")).unwrap();
+        assert!(
+            line.starts_with("grpcurl -plaintext -H \"authorization: Bearer $CLOUDCTL_TOKEN\" -d @ 127.0.0.1:7480")
+        );
+        let json = line
+            .split_once('\n')
+            .and_then(|(_, body)| body.strip_suffix("\nEOF"))
+            .unwrap();
         let back: pb::CreateTaskRequest = serde_json::from_str(json).unwrap();
         assert_eq!(back, shell(&["true"], ""));
     }

@@ -130,7 +130,11 @@ impl Window {
                 return;
             }
             let largest = self.sources.iter_mut().max_by_key(|source| {
-                if lines > MAX_LINES { source.lines.len() } else { source.lines.bytes() }
+                if lines > MAX_LINES {
+                    source.lines.len()
+                } else {
+                    source.lines.bytes()
+                }
             });
             let Some(source) = largest else { return };
             let surplus = lines.saturating_sub(MAX_LINES).max(source.lines.len() / 10).max(1);
@@ -157,7 +161,13 @@ impl Window {
                 {
                     continue;
                 }
-                places.push((line.time_us, Place { source: source_at, line: line_at }));
+                places.push((
+                    line.time_us,
+                    Place {
+                        source: source_at,
+                        line: line_at,
+                    },
+                ));
             }
         }
         // Stable and quick on sorted runs: lines of one source never change their order.
@@ -171,13 +181,25 @@ impl Window {
             return Vec::new();
         }
         let exact = needle.chars().any(char::is_uppercase);
-        let wanted = if exact { needle.to_owned() } else { needle.to_lowercase() };
+        let wanted = if exact {
+            needle.to_owned()
+        } else {
+            needle.to_lowercase()
+        };
         let hit = |text: &str| {
             let plain = super::sgr::plain(text);
-            if exact { plain.contains(&wanted) } else { plain.to_lowercase().contains(&wanted) }
+            if exact {
+                plain.contains(&wanted)
+            } else {
+                plain.to_lowercase().contains(&wanted)
+            }
         };
         (0..view.len())
-            .filter(|at| view.get(*at).and_then(|place| self.line(*place)).is_some_and(|(_, line)| hit(&line.text)))
+            .filter(|at| {
+                view.get(*at)
+                    .and_then(|place| self.line(*place))
+                    .is_some_and(|(_, line)| hit(&line.text))
+            })
             .collect()
     }
 }
@@ -190,11 +212,21 @@ mod tests {
     use super::*;
 
     fn event(time_us: i64, text: &str) -> Event {
-        Event { time_us, body: EventBody::Output { stream: Stream::Stdout, data: Bytes::from(text.to_owned()) } }
+        Event {
+            time_us,
+            body: EventBody::Output {
+                stream: Stream::Stdout,
+                data: Bytes::from(text.to_owned()),
+            },
+        }
     }
 
     fn shown(window: &Window, filter: &Filter) -> Vec<String> {
-        let line = |place| window.line(place).map(|(source, line)| format!("{}|{}", source.agent, line.text));
+        let line = |place| {
+            window
+                .line(place)
+                .map(|(source, line)| format!("{}|{}", source.agent, line.text))
+        };
         window.view(filter).into_iter().filter_map(line).collect()
     }
 
@@ -212,8 +244,14 @@ mod tests {
         let mut window = Window::default();
         window.feed("b", "2", 0, 0, &[event(2, "two\n"), event(4, "four\n")]);
         window.feed("a", "1", 0, 0, &[event(1, "one\n"), event(3, "three\n")]);
-        assert_eq!(shown(&window, &Filter::default()), ["a|one", "b|two", "a|three", "b|four"]);
-        let only = Filter { agent: Some("b".into()), stream: None };
+        assert_eq!(
+            shown(&window, &Filter::default()),
+            ["a|one", "b|two", "a|three", "b|four"]
+        );
+        let only = Filter {
+            agent: Some("b".into()),
+            stream: None,
+        };
         assert_eq!(shown(&window, &only), ["b|two", "b|four"]);
     }
 
@@ -240,14 +278,24 @@ mod tests {
             window.feed("a", "1", seq, seq * 30_000, &[event(1, &flood)]);
         }
         assert!(window.len() <= MAX_LINES);
-        let last = window.sources()[0].lines.iter().next_back().and_then(|line| line.number);
+        let last = window.sources()[0]
+            .lines
+            .iter()
+            .next_back()
+            .and_then(|line| line.number);
         assert_eq!(last, Some(299_999));
     }
 
     #[test]
     fn search_minds_capitals_only_when_asked() {
         let mut window = Window::default();
-        window.feed("a", "1", 0, 0, &[event(1, "Error one\nfine\nerror \u{1b}[31mtwo\u{1b}[0m\n")]);
+        window.feed(
+            "a",
+            "1",
+            0,
+            0,
+            &[event(1, "Error one\nfine\nerror \u{1b}[31mtwo\u{1b}[0m\n")],
+        );
         let view = window.view(&Filter::default());
         assert_eq!(window.search(&view, "error"), [0, 2]);
         assert_eq!(window.search(&view, "Error"), [0]);

@@ -39,7 +39,10 @@ pub(crate) fn AgentPage() -> impl IntoView {
     let agent = Memo::new(move |_| {
         let wanted = wanted.get();
         live.agents.with(|agents| {
-            agents.get(&wanted).or_else(|| agents.values().find(|agent| agent.id == wanted)).cloned()
+            agents
+                .get(&wanted)
+                .or_else(|| agents.values().find(|agent| agent.id == wanted))
+                .cloned()
         })
     });
     let name = Memo::new(move |_| agent.get().map_or_else(|| wanted.get(), |agent| agent.name));

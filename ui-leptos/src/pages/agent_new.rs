@@ -34,7 +34,9 @@ pub(crate) fn AgentNew() -> impl IntoView {
     let parsed = Memo::new(move |_| labels::parse(&label_text.get()));
     let submit = move |event: ev::SubmitEvent| {
         event.prevent_default();
-        let Ok(labels) = parsed.get_untracked() else { return dom::focus("agent-labels") };
+        let Ok(labels) = parsed.get_untracked() else {
+            return dom::focus("agent-labels");
+        };
         let message = pb::CreateJoinTokenRequest {
             labels: labels.into_iter().collect(),
             agent_name: name.get_untracked().trim().to_owned(),
@@ -79,8 +81,9 @@ pub(crate) fn AgentNew() -> impl IntoView {
 fn Line(made: pb::CreateJoinTokenResponse, again: Callback<()>) -> impl IntoView {
     let live = use_agents();
     let token = made.join_token.unwrap_or_default();
-    let before: BTreeSet<String> =
-        live.agents.with_untracked(|agents| agents.values().map(|agent| agent.id.clone()).collect());
+    let before: BTreeSet<String> = live
+        .agents
+        .with_untracked(|agents| agents.values().map(|agent| agent.id.clone()).collect());
     let used_by = RwSignal::new(None::<String>);
     let revoked = RwSignal::new(false);
     let id = token.id.clone();
@@ -95,12 +98,23 @@ fn Line(made: pb::CreateJoinTokenResponse, again: Callback<()>) -> impl IntoView
                 }
                 revoked.set(known.revoked);
             }
-            TimeoutFuture::new(if live.agents.with_untracked(|agents| agents.values().any(|agent| !before.contains(&agent.id))) { 400 } else { 1_500 }).await;
+            TimeoutFuture::new(
+                if live
+                    .agents
+                    .with_untracked(|agents| agents.values().any(|agent| !before.contains(&agent.id)))
+                {
+                    400
+                } else {
+                    1_500
+                },
+            )
+            .await;
         }
     });
     let arrived = Memo::new(move |_| {
         let id = used_by.get()?;
-        live.agents.with(|agents| agents.values().find(|agent| agent.id == id).cloned())
+        live.agents
+            .with(|agents| agents.values().find(|agent| agent.id == id).cloned())
     });
     let token_id = StoredValue::new(token.id);
     let revoke = move |_| {

@@ -47,8 +47,19 @@ pub(crate) fn Agents() -> impl IntoView {
         if !status.is_empty() {
             parts.push(format!("status={status}"));
         }
-        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
-        navigate(&format!("/agents{query}"), NavigateOptions { replace: true, scroll: false, ..Default::default() });
+        let query = if parts.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", parts.join("&"))
+        };
+        navigate(
+            &format!("/agents{query}"),
+            NavigateOptions {
+                replace: true,
+                scroll: false,
+                ..Default::default()
+            },
+        );
     });
 
     let selector = Memo::new(move |_| read_filter(&filter.get()));
@@ -56,14 +67,20 @@ pub(crate) fn Agents() -> impl IntoView {
         let (selector, status) = (selector.get(), status.get());
         live.agents.with(|agents| {
             let wanted = agents.values().filter(|agent| matches_status(agent, &status));
-            wanted.filter(|agent| matches(agent, selector.as_ref())).cloned().collect::<Vec<_>>()
+            wanted
+                .filter(|agent| matches(agent, selector.as_ref()))
+                .cloned()
+                .collect::<Vec<_>>()
         })
     });
     let error = move || selector.get().err();
     let viewport = Viewport::new();
     let counts = move || {
         let (online, total) = live.counts();
-        ta("agents-online-of", &[("online", Arg::from(online)), ("total", Arg::from(total))])
+        ta(
+            "agents-online-of",
+            &[("online", Arg::from(online)), ("total", Arg::from(total))],
+        )
     };
 
     view! {
@@ -143,7 +160,11 @@ fn Row(agent: pb::Agent) -> impl IntoView {
     let (name, id) = (agent.name.clone(), format::short_id(&agent.id).to_owned());
     let status = agent.status();
     let facts = agent.facts.clone().unwrap_or_default();
-    let system = [facts.os, facts.arch].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let system = [facts.os, facts.arch]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("/");
     view! {
         <div class="table-row agents-row" role="row" data-agent=agent.name>
             <span role="cell" class="cell-main">
@@ -168,10 +189,22 @@ fn read_filter(text: &str) -> Result<Option<Selector>, String> {
     }
     let expression = text.contains(['=', '!', '(']) || text.contains(" in ");
     let selector = if expression {
-        pb::Selector { expression: text.to_owned(), ..pb::Selector::default() }
+        pb::Selector {
+            expression: text.to_owned(),
+            ..pb::Selector::default()
+        }
     } else {
-        let glob = |word: String| if word.contains(['*', '?']) || word.len() == 36 { word } else { format!("*{word}*") };
-        pb::Selector { names: target::words(text).into_iter().map(glob).collect(), ..pb::Selector::default() }
+        let glob = |word: String| {
+            if word.contains(['*', '?']) || word.len() == 36 {
+                word
+            } else {
+                format!("*{word}*")
+            }
+        };
+        pb::Selector {
+            names: target::words(text).into_iter().map(glob).collect(),
+            ..pb::Selector::default()
+        }
     };
     Selector::parse(selector).map(Some).map_err(|error| error.to_string())
 }

@@ -43,7 +43,9 @@ pub(crate) fn AuditPage() -> impl IntoView {
                 .iter()
                 .any(|text| text.to_lowercase().contains(&needle))
         };
-        events.get().map(|events| events.into_iter().filter(hit).collect::<Vec<_>>())
+        events
+            .get()
+            .map(|events| events.into_iter().filter(hit).collect::<Vec<_>>())
     };
     view! {
         <PageHead heading=t("audit") sub=t("audit-sub") />
@@ -93,7 +95,7 @@ fn Row(event: pb::AuditEvent) -> impl IntoView {
     view! {
         <tr>
             <td class="nowrap"><At time=event.time /></td>
-            <td class="nowrap">{event.actor}</td>
+            <td class="nowrap audit-actor" title=event.actor.clone()>{event.actor.clone()}</td>
             <td class="nowrap mono">{event.action}</td>
             <td class="wide audit-resource">{resource}</td>
             <td class="wide cut" title=event.detail.clone()>{event.detail.clone()}</td>

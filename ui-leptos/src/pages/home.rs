@@ -46,15 +46,29 @@ pub(crate) fn Home() -> impl IntoView {
         }
     });
     let running = Memo::new(move |_| {
-        tasks.with(|tasks| tasks.iter().flatten().filter(|task| !is_finished(task.state())).cloned().collect::<Vec<_>>())
+        tasks.with(|tasks| {
+            tasks
+                .iter()
+                .flatten()
+                .filter(|task| !is_finished(task.state()))
+                .cloned()
+                .collect::<Vec<_>>()
+        })
     });
     let recent = Memo::new(move |_| {
         tasks.with(|tasks| {
-            tasks.iter().flatten().filter(|task| is_finished(task.state())).take(8).cloned().collect::<Vec<_>>()
+            tasks
+                .iter()
+                .flatten()
+                .filter(|task| is_finished(task.state()))
+                .take(8)
+                .cloned()
+                .collect::<Vec<_>>()
         })
     });
     let has_tasks = Memo::new(move |_| tasks.with(|tasks| tasks.as_ref().map(|tasks| !tasks.is_empty())));
-    let first_visit = move || live.known.get() && (live.agents.with(|agents| agents.is_empty()) || has_tasks.get() == Some(false));
+    let first_visit =
+        move || live.known.get() && (live.agents.with(|agents| agents.is_empty()) || has_tasks.get() == Some(false));
 
     view! {
         <PageHead heading=t("home")>
@@ -94,8 +108,11 @@ pub(crate) fn Home() -> impl IntoView {
 fn Fleet(live: AgentsLive) -> impl IntoView {
     let offline = Memo::new(move |_| {
         live.agents.with(|agents| {
-            let mut offline: Vec<_> =
-                agents.values().filter(|agent| agent.status() != AgentStatus::Online).cloned().collect();
+            let mut offline: Vec<_> = agents
+                .values()
+                .filter(|agent| agent.status() != AgentStatus::Online)
+                .cloned()
+                .collect();
             offline.sort_by_key(|agent| std::cmp::Reverse(agent.last_seen_at.as_ref().map_or(0, |time| time.seconds)));
             offline
         })

@@ -34,7 +34,9 @@ pub(crate) fn RunShell() -> impl IntoView {
     let run_as = RwSignal::new(String::new());
     let env = RwSignal::new(String::new());
     composer.prefill(move |spec| {
-        let Some(Action::Shell(shell)) = spec.action else { return };
+        let Some(Action::Shell(shell)) = spec.action else {
+            return;
+        };
         let words = |words: &[String]| words.iter().map(|word| quote::word(word)).collect::<Vec<_>>().join(" ");
         if shell.script.is_empty() {
             match shell.argv.as_slice() {
@@ -50,7 +52,11 @@ pub(crate) fn RunShell() -> impl IntoView {
         interpreter.set(shell.interpreter);
         cwd.set(shell.cwd);
         run_as.set(shell.run_as);
-        let mut pairs: Vec<_> = shell.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut pairs: Vec<_> = shell
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         pairs.sort();
         env.set(pairs.join("\n"));
     });
@@ -61,7 +67,9 @@ pub(crate) fn RunShell() -> impl IntoView {
         let pairs = env.lines().filter_map(|line| line.trim().split_once('='));
         let mut shell = ShellSpec {
             interpreter: String::new(),
-            env: pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect(),
+            env: pairs
+                .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
+                .collect(),
             cwd: cwd.get().trim().to_owned(),
             run_as: run_as.get().trim().to_owned(),
             ..ShellSpec::default()
@@ -78,7 +86,11 @@ pub(crate) fn RunShell() -> impl IntoView {
     });
     let missing = Signal::derive(move || {
         if is_script.get() {
-            return if script.with(|script| script.trim().is_empty()) { t("script-empty") } else { String::new() };
+            return if script.with(|script| script.trim().is_empty()) {
+                t("script-empty")
+            } else {
+                String::new()
+            };
         }
         match argv.get() {
             Ok(argv) if argv.is_empty() => t("command-empty"),
@@ -86,7 +98,13 @@ pub(crate) fn RunShell() -> impl IntoView {
             Err(_) => t("command-quote"),
         }
     });
-    let hints = Signal::derive(move || if is_script.get() { danger::shell(&script.get()) } else { danger::shell(&command.get()) });
+    let hints = Signal::derive(move || {
+        if is_script.get() {
+            danger::shell(&script.get())
+        } else {
+            danger::shell(&command.get())
+        }
+    });
     let through_shell = move || matches!(quote::split(&command.get()), Err(SplitError::NeedsShell));
     let file = composer.file;
 

@@ -36,13 +36,29 @@ pub(crate) fn RunSql() -> impl IntoView {
     let read_only = RwSignal::new(false);
     composer.prefill(move |spec| {
         let Some(Action::Sql(sql)) = spec.action else { return };
-        transaction.set(if sql.transaction() == SqlTransaction::Single { "single" } else { "each" });
-        on_error.set(if sql.on_error() == SqlOnError::Continue { "continue" } else { "stop" });
+        transaction.set(if sql.transaction() == SqlTransaction::Single {
+            "single"
+        } else {
+            "each"
+        });
+        on_error.set(if sql.on_error() == SqlOnError::Continue {
+            "continue"
+        } else {
+            "stop"
+        });
         script.set(String::from_utf8_lossy(&sql.script).into_owned());
         connection.set(sql.connection);
-        max_rows.set(if sql.max_rows == 0 { String::new() } else { sql.max_rows.to_string() });
+        max_rows.set(if sql.max_rows == 0 {
+            String::new()
+        } else {
+            sql.max_rows.to_string()
+        });
         let seconds = sql.statement_timeout_secs;
-        statement_timeout.set(if seconds == 0 { String::new() } else { format!("{seconds}s") });
+        statement_timeout.set(if seconds == 0 {
+            String::new()
+        } else {
+            format!("{seconds}s")
+        });
         read_only.set(sql.read_only);
     });
 
@@ -65,8 +81,20 @@ pub(crate) fn RunSql() -> impl IntoView {
         };
         composer.request(Action::Sql(sql))
     });
-    let missing = Signal::derive(move || if script.with(|script| script.trim().is_empty()) { t("sql-empty") } else { String::new() });
-    let hints = Signal::derive(move || if read_only.get() { Vec::new() } else { danger::sql(&script.get()) });
+    let missing = Signal::derive(move || {
+        if script.with(|script| script.trim().is_empty()) {
+            t("sql-empty")
+        } else {
+            String::new()
+        }
+    });
+    let hints = Signal::derive(move || {
+        if read_only.get() {
+            Vec::new()
+        } else {
+            danger::sql(&script.get())
+        }
+    });
 
     view! {
         <ComposerPage composer=composer heading=t("run-sql-heading") request=request missing=missing>
@@ -103,8 +131,20 @@ fn Connection(composer: Composer, connection: RwSignal<String>) -> impl IntoView
                 .chain(Some(connection.get()).filter(|name| !name.is_empty()))
                 .collect();
             let total = preview.agents.len();
-            let having = |name: &str| preview.agents.iter().filter(|agent| agent.connections.iter().any(|connection| connection.name == name)).count();
-            names.into_iter().map(|name| { let having = having(&name); (name, having, total) }).collect::<Vec<_>>()
+            let having = |name: &str| {
+                preview
+                    .agents
+                    .iter()
+                    .filter(|agent| agent.connections.iter().any(|connection| connection.name == name))
+                    .count()
+            };
+            names
+                .into_iter()
+                .map(|name| {
+                    let having = having(&name);
+                    (name, having, total)
+                })
+                .collect::<Vec<_>>()
         })
     });
     view! {

@@ -14,7 +14,7 @@ use crate::{
         execution_detail::ExecutionDetail,
         execution_list::ExecutionList,
         log_view::LogView,
-        page,
+        page::{self, PageHead},
         problem::ProblemBox,
         results_view::ResultsView,
         sync_banner::SyncBanner,
@@ -37,6 +37,15 @@ pub(crate) fn TaskPage() -> impl IntoView {
     }
 }
 
+/// Until the task is known, or forever when there is none.
+#[component]
+fn Waiting(live: TaskLive) -> impl IntoView {
+    move || match live.problem.get() {
+        None => view! { <Skeleton rows=6 /> }.into_any(),
+        Some(_) => view! { <div><A href="/tasks" attr:class="button">{t("home-all-tasks")}</A></div> }.into_any(),
+    }
+}
+
 #[component]
 fn OneTask(id: String) -> impl IntoView {
     let query = use_query_map();
@@ -55,8 +64,16 @@ fn OneTask(id: String) -> impl IntoView {
         if !tab.is_empty() {
             parts.push(format!("tab={tab}"));
         }
-        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
-        let options = NavigateOptions { replace: true, scroll: false, ..Default::default() };
+        let query = if parts.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", parts.join("&"))
+        };
+        let options = NavigateOptions {
+            replace: true,
+            scroll: false,
+            ..Default::default()
+        };
         navigate(&format!("{}{query}", location.pathname.get_untracked()), options);
     });
     let choose = Callback::new(move |agent: Option<String>| go.run((agent, tab.get_untracked())));
@@ -70,7 +87,7 @@ fn OneTask(id: String) -> impl IntoView {
     view! {
         <ProblemBox problem=live.problem />
         <SyncBanner sync=live.sync />
-        <Show when=move || known.get() fallback=move || live.problem.get().is_none().then(|| view! { <Skeleton rows=6 /> })>
+        <Show when=move || known.get() fallback=move || view! { <PageHead heading=t("task") /><Waiting live=live /> }>
             <TaskHead live=live state=state />
             <div class="task-body" class:single=move || !several.get()>
                 <Show when=move || several.get()>

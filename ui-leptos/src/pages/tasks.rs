@@ -1,12 +1,12 @@
 //! All tasks, newest first. The filters stand in the URL.
 
+use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use leptos_router::{
     NavigateOptions,
     components::A,
     hooks::{use_navigate, use_query_map},
 };
-use gloo_timers::future::TimeoutFuture;
 use opslink::pb::{Task, TaskState};
 
 use crate::{
@@ -24,8 +24,13 @@ use crate::{
 };
 
 const PAGE: i32 = 50;
-const STATES: [TaskState; 5] =
-    [TaskState::Running, TaskState::Pending, TaskState::Succeeded, TaskState::Failed, TaskState::Canceled];
+const STATES: [TaskState; 5] = [
+    TaskState::Running,
+    TaskState::Pending,
+    TaskState::Succeeded,
+    TaskState::Failed,
+    TaskState::Canceled,
+];
 
 /// The page.
 #[component]
@@ -42,8 +47,19 @@ pub(crate) fn Tasks() -> impl IntoView {
         if !agent.is_empty() {
             parts.push(format!("agent={}", String::from(js_sys::encode_uri_component(&agent))));
         }
-        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
-        navigate(&format!("/tasks{query}"), NavigateOptions { replace: true, scroll: false, ..Default::default() });
+        let query = if parts.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", parts.join("&"))
+        };
+        navigate(
+            &format!("/tasks{query}"),
+            NavigateOptions {
+                replace: true,
+                scroll: false,
+                ..Default::default()
+            },
+        );
     });
 
     let tasks = RwSignal::new(None::<Vec<Task>>);

@@ -66,12 +66,24 @@ pub(crate) fn Tokens() -> impl IntoView {
 #[component]
 fn Table(tokens: Vec<pb::Token>, revoking: RwSignal<Option<pb::Token>>, may: Signal<bool>) -> impl IntoView {
     let row = move |token: pb::Token| {
-        let role = t(&format!("role-{}", token.role().as_str_name().trim_start_matches("ROLE_").to_lowercase()));
+        let role = t(&format!(
+            "role-{}",
+            token.role().as_str_name().trim_start_matches("ROLE_").to_lowercase()
+        ));
         let revoked = token.revoked;
-        let expired = token.expires_at.as_ref().is_some_and(|time| time.seconds * 1_000_000 < dom::now_us());
+        let expired = token
+            .expires_at
+            .as_ref()
+            .is_some_and(|time| time.seconds * 1_000_000 < dom::now_us());
         let name = token.name.clone();
         let asked = token.clone();
-        let state = if revoked { "revoked" } else if expired { "expired" } else { "valid" };
+        let state = if revoked {
+            "revoked"
+        } else if expired {
+            "expired"
+        } else {
+            "valid"
+        };
         view! {
             <tr>
                 <td><strong>{name.clone()}</strong></td>
@@ -137,7 +149,8 @@ fn Create(open: RwSignal<bool>, changed: Callback<()>) -> impl IntoView {
             }
         });
     };
-    move || match secret.get() {
+    move || {
+        match secret.get() {
         Some(text) => {
             let login = format!("echo '{text}' | cloudctl login {} --with-token", dom::origin());
             view! {
@@ -173,12 +186,17 @@ fn Create(open: RwSignal<bool>, changed: Callback<()>) -> impl IntoView {
         }
         .into_any(),
     }
+    }
 }
 
 #[component]
 fn Revoke(token: RwSignal<Option<pb::Token>>, changed: Callback<()>) -> impl IntoView {
     let open = RwSignal::new(false);
-    Effect::new(move |_| open.set(token.with(Option::is_some)));
+    Effect::new(move |_| {
+        if token.with(Option::is_some) {
+            open.set(true);
+        }
+    });
     Effect::new(move |_| {
         if !open.get() {
             token.set(None);
@@ -192,7 +210,7 @@ fn Revoke(token: RwSignal<Option<pb::Token>>, changed: Callback<()>) -> impl Int
                 Ok(()) => toast::say(t("token-was-revoked")),
                 Err(failure) => toast::complain(failure.what),
             }
-            token.set(None);
+            open.set(false);
             changed.run(());
         });
     };
