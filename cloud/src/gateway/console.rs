@@ -77,8 +77,9 @@ fn answer(method: &Method, path: &str, headers: &HeaderMap, files: impl Fn(&str)
     if let Some(file) = files(name) {
         return send(method, name, headers, file, &files);
     }
-    // A missing script must not be answered with a page; every other path is one of the console's own routes.
-    let is_file = name.starts_with("assets/") || name.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    // A missing script must not be answered with a page; every other path is one of the console's own routes, also
+    // that of an agent with a dot in its name (`agents/web.example`).
+    let is_file = name.starts_with("assets/") || (!name.contains('/') && name.contains('.'));
     if is_file && name != "index.html" {
         return text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "no such file\n");
     }
@@ -220,7 +221,7 @@ mod tests {
             "public, max-age=31536000, immutable"
         );
         assert_eq!(value(&script, header::CONTENT_TYPE), "text/javascript; charset=utf-8");
-        for path in ["/", "/index.html", "/agents", "/tasks/0192", "/favicon.svg"] {
+        for path in ["/", "/index.html", "/agents", "/agents/web.example", "/tasks/0192", "/favicon.svg"] {
             let page = get(path, &[]);
             assert_eq!(page.status(), StatusCode::OK, "{path}");
             assert_eq!(value(&page, header::CACHE_CONTROL), "no-cache", "{path}");
