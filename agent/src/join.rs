@@ -1,6 +1,6 @@
 //! Joining: a token in, an identity out.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc};
 
 use opslink::{locale::Language, pb, problem::Problem, reason::Reason};
 use rustls::{
@@ -176,7 +176,7 @@ pub fn reset(state: &StateDir) -> Result<(), Problem> {
     gone(std::fs::remove_file(state.socket()))
 }
 
-fn write_unless_there(path: &PathBuf, text: &str) -> io::Result<()> {
+fn write_unless_there(path: &Path, text: &str) -> io::Result<()> {
     if path.exists() {
         Ok(())
     } else {

@@ -1,5 +1,7 @@
 //! The runner process by itself: a real process, a real folder, and an agent that is only a socket.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::{
     fs,
     path::PathBuf,

@@ -1,5 +1,7 @@
 //! The sql executor against real databases: SQLite files, PostgreSQL, MariaDB.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},

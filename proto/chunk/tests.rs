@@ -1,5 +1,7 @@
 //! Tests of the codec: both directions, both decoders, and damage of every kind.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use prost::Message as _;

@@ -9,6 +9,14 @@
 //! `OPSLINK_SIM_SEED=7 cargo test -p opslink --test sim` does one run and prints its trace.
 //! Design 03, layer 2. The store is the one in memory: SQLite does not work under a paused clock.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic, and tells its seed"
+)]
+
 mod check;
 mod client;
 mod faults;

@@ -13,7 +13,7 @@ use opslink::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Executor, all};
+use super::all;
 use crate::{
     connections::{Connection, Connections},
     runner::{
@@ -147,7 +147,7 @@ async fn cancel_when_up(kind: &str) -> (Outcome, Duration) {
 fn kinds() -> Vec<&'static str> {
     let kinds: Vec<_> = all()
         .iter()
-        .map(|executor: &Box<dyn Executor>| executor.kind())
+        .map(|executor| executor.kind())
         .collect();
     assert!(kinds.contains(&"shell"));
     kinds

@@ -30,6 +30,7 @@ pub enum Command {
 
 /// What is to leave next.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "handed on at once, one at a time")]
 pub enum Output {
     /// This frame.
     Frame(AttachRequest),

@@ -61,18 +61,24 @@ impl Figure {
     /// Returns the figure as one line of JSON. With few samples there is no p99.
     pub(crate) fn json(&self) -> Value {
         let at = |part: f64| quantile(&self.samples, part);
-        let mut line = json!({
-            "name": self.name, "unit": self.unit, "n": self.samples.len(),
-            "min": at(0.0), "median": at(0.5), "max": at(1.0),
-        });
+        let mut line = serde_json::Map::new();
+        line.insert("name".into(), json!(self.name));
+        line.insert("unit".into(), json!(self.unit));
+        line.insert("n".into(), json!(self.samples.len()));
+        for (name, part) in [("min", 0.0), ("median", 0.5), ("max", 1.0)] {
+            line.insert(name.into(), json!(at(part)));
+        }
         if self.samples.len() >= 50 {
-            line["p95"] = json!(at(0.95));
-            line["p99"] = json!(at(0.99));
+            line.insert("p95".into(), json!(at(0.95)));
+            line.insert("p99".into(), json!(at(0.99)));
         }
         if let Some((name, samples)) = self.baselines.first() {
-            line["baseline"] = json!({ "name": name, "median": quantile(samples, 0.5) });
+            line.insert(
+                "baseline".into(),
+                json!({ "name": name, "median": quantile(samples, 0.5) }),
+            );
         }
-        line
+        Value::Object(line)
     }
 }
 

@@ -79,10 +79,7 @@ fn main() -> Result<()> {
         |name: &&str| options.names.is_empty() || options.names.iter().any(|asked| name.starts_with(asked.as_str()));
     println!("{}", Figure::HEADING);
     let mut failed = Vec::new();
-    for bench in BENCHES
-        .iter()
-        .filter(|bench| bench.names.iter().any(|name| wanted(&name)))
-    {
+    for bench in BENCHES.iter().filter(|bench| bench.names.iter().any(wanted)) {
         match (bench.run)() {
             Ok(figures) => {
                 for figure in figures {

@@ -53,11 +53,12 @@ impl Session for Mysql {
         let items = raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(&mut self.connection);
         let done = drain(items, tables, MySqlQueryResult::rows_affected, row).await?;
         let is_select = sql.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
-        if tables.sets() == sets && is_select {
-            if let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await {
-                tables.empty_set(statement.columns().iter().map(column).collect()).await;
-                return Ok(Done::default());
-            }
+        if tables.sets() == sets
+            && is_select
+            && let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await
+        {
+            tables.empty_set(statement.columns().iter().map(column).collect()).await;
+            return Ok(Done::default());
         }
         Ok(done)
     }

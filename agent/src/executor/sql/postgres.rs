@@ -58,13 +58,13 @@ impl Session for Postgres {
         let items = raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(&mut self.connection);
         let done = drain(items, tables, PgQueryResult::rows_affected, row).await?;
         // A SELECT without rows has columns all the same; the protocol's driver keeps them to itself.
-        if tables.sets() == sets && returns_rows(sql) {
-            if let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await {
-                if !statement.columns().is_empty() {
-                    tables.empty_set(statement.columns().iter().map(column).collect()).await;
-                    return Ok(Done::default());
-                }
-            }
+        if tables.sets() == sets
+            && returns_rows(sql)
+            && let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await
+            && !statement.columns().is_empty()
+        {
+            tables.empty_set(statement.columns().iter().map(column).collect()).await;
+            return Ok(Done::default());
         }
         Ok(done)
     }

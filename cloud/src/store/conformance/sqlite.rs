@@ -38,7 +38,7 @@ async fn what_was_answered_is_there_after_a_reopen() {
     assert_eq!(store.task_get(task.id).await.expect("a read"), Some(task.clone()));
     assert_eq!(
         store.execution_list(task.id, None, 10).await.expect("executions"),
-        [now.clone()]
+        std::slice::from_ref(&now)
     );
     assert_eq!(
         store
