@@ -18,7 +18,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
 
 /// Bytes with many line ends and, now and then, every other byte.
 pub(crate) fn any_data() -> impl Strategy<Value = Bytes> {
-    vec(prop_oneof![3 => Just(b'\n'), 5 => Just(b'a'), 2 => any::<u8>()], 0..300).prop_map(Bytes::from)
+    vec(prop_oneof![3 => Just(b'\n'), 5 => Just(b'a'), 2 => any::<u8>()], 0..60).prop_map(Bytes::from)
 }
 
 fn any_body() -> impl Strategy<Value = EventBody> {

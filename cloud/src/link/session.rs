@@ -32,8 +32,6 @@ use tonic::Status;
 
 use super::{Arrival, ChunkReport, Frames, Link, Links, Outbox, Report};
 
-/// Largest payload of a chunk (design 04: `LogChunk` 512 KiB).
-const CHUNK_PAYLOAD_MAX: usize = 512 << 10;
 /// What a chunk costs beside its payload, in bytes of memory.
 const CHUNK_OVERHEAD: usize = 512;
 /// Longest wait for the store while a link comes up.
@@ -234,9 +232,9 @@ async fn handle(links: &Links, link: &Link, frame: Option<Frame>) -> Result<bool
 }
 
 fn check(chunk: &pb::LogChunk) -> Result<AttemptId, Problem> {
-    if chunk.payload.len() > CHUNK_PAYLOAD_MAX {
+    if chunk.payload.len() > chunk::PAYLOAD_MAX {
         let problem = Problem::new(Reason::MessageTooLarge).with("size", chunk.payload.len());
-        return Err(problem.with("limit", CHUNK_PAYLOAD_MAX));
+        return Err(problem.with("limit", chunk::PAYLOAD_MAX));
     }
     let invalid = |detail: chunk::Error| {
         Problem::new(Reason::ChunkInvalid)

@@ -120,7 +120,7 @@ async fn chunks_that_break_the_limits_close_the_link_with_a_reason() {
     let bad = [
         (
             pb::LogChunk {
-                payload: vec![0; (512 << 10) + 1].into(),
+                payload: vec![0; opslink::chunk::PAYLOAD_MAX + 1].into(),
                 ..good.clone()
             },
             Reason::MessageTooLarge,

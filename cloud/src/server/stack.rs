@@ -30,8 +30,9 @@ use crate::{
 const CONTROL_MAX: usize = 1 << 20;
 /// A task carries a script or statements of up to 512 KiB, beside environment and standard input.
 const CREATE_TASK_MAX: usize = 2 << 20;
-/// One frame of a link.
-const FRAME_MAX: usize = 1 << 20;
+/// One frame of a link: the largest chunk that a runner can make, and its header. A smaller limit would have its agent
+/// send it again for ever.
+const FRAME_MAX: usize = opslink::chunk::PAYLOAD_MAX + (64 << 10);
 /// Largest answer: 1,000 agents or 10,000 chunk headers.
 const ANSWER_MAX: usize = 16 << 20;
 
