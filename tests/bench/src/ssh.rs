@@ -38,11 +38,12 @@ impl Ssh {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = folder.path().join("sshd_config");
         let path = |name: &str| folder.path().join(name).display().to_string();
+        // Another home: a login shell's start-up files are not what is measured.
         fs::write(
             &config,
             format!(
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-                 StrictModes no\nPermitRootLogin yes\nMaxSessions 1000\nMaxStartups 1000\n",
+                 StrictModes no\nSetEnv HOME=/\nPermitRootLogin yes\nMaxSessions 1000\nMaxStartups 1000\n",
                 path("host"),
                 path("authorized_keys")
             ),
