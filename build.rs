@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(&files)?;
     // The whole set with its comments: server reflection, the authorization table and the docs read it.
     let encoded = compiler.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), &encoded)?;
@@ -27,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(compiler.file_descriptor_set())?;
 
     // JSON of the API is protobuf's JSON: names in lowerCamelCase, bytes in base64, enums by name.
-    pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&[".opslink.v1"])?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&encoded)?
+        .build(&[".opslink.v1"])?;
     Ok(())
 }

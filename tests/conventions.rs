@@ -33,7 +33,15 @@ const PURE: &[&str] = &[
     "proto/chunk",
     "agent/src/executor/sql/split",
 ];
-const IMPURE_WORDS: &[&str] = &["tokio::", "sea_orm", "sqlx", "SystemTime::now", "Instant::now", "std::fs", "std::net"];
+const IMPURE_WORDS: &[&str] = &[
+    "tokio::",
+    "sea_orm",
+    "sqlx",
+    "SystemTime::now",
+    "Instant::now",
+    "std::fs",
+    "std::net",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -70,19 +78,34 @@ fn every_source_file_has_one_job() {
             (lines > MAX_LINES).then(|| format!("{} has {lines} lines", shown(path)))
         })
         .collect();
-    assert!(long.is_empty(), "files over {MAX_LINES} lines: split them\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "files over {MAX_LINES} lines: split them\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
 fn packages_know_only_whom_they_may() {
-    let ours: BTreeSet<&str> = ["opslink", "opslink-cloud", "opslink-agent", "cloudctl", "opslink-ui", "opslink-harness"].into();
+    let ours: BTreeSet<&str> = [
+        "opslink",
+        "opslink-cloud",
+        "opslink-agent",
+        "cloudctl",
+        "opslink-ui",
+        "opslink-harness",
+    ]
+    .into();
     for (folder, allowed) in DEPENDENCIES {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         let dependencies = manifest.get("dependencies").and_then(|table| table.as_table());
         for name in dependencies.into_iter().flat_map(|table| table.keys()) {
             let is_ours = ours.contains(name.as_str());
-            assert!(!is_ours || allowed.contains(&name.as_str()), "{folder} must not depend on {name}");
+            assert!(
+                !is_ours || allowed.contains(&name.as_str()),
+                "{folder} must not depend on {name}"
+            );
         }
     }
 }
@@ -91,14 +114,27 @@ fn packages_know_only_whom_they_may() {
 fn pure_modules_stay_pure() {
     for place in PURE {
         let path = root().join(place);
-        assert!(path.exists(), "{place} is on the list of pure modules and does not exist");
+        assert!(
+            path.exists(),
+            "{place} is on the list of pure modules and does not exist"
+        );
         let sources = if path.is_dir() { files(&path, ".rs") } else { vec![path] };
         for source in sources {
             let text = fs::read_to_string(&source).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for (number, line) in code
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            {
                 let word = IMPURE_WORDS.iter().find(|word| line.contains(**word));
-                assert!(word.is_none(), "{}:{}: {} in a pure module", shown(&source), number + 1, word.unwrap());
+                assert!(
+                    word.is_none(),
+                    "{}:{}: {} in a pure module",
+                    shown(&source),
+                    number + 1,
+                    word.unwrap()
+                );
             }
         }
     }
@@ -113,8 +149,14 @@ fn the_store_keeps_its_database_to_itself() {
     }
     for source in files(&root().join("cloud/src/link"), ".rs") {
         let text = fs::read_to_string(&source).unwrap();
-        let imports = text.lines().any(|line| line.starts_with("use ") && line.contains("Store"));
-        assert!(!imports, "{}: the link carries frames and never imports the store", shown(&source));
+        let imports = text
+            .lines()
+            .any(|line| line.starts_with("use ") && line.contains("Store"));
+        assert!(
+            !imports,
+            "{}: the link carries frames and never imports the store",
+            shown(&source)
+        );
     }
 }
 
@@ -122,7 +164,8 @@ fn the_store_keeps_its_database_to_itself() {
 fn tests_wait_for_conditions_and_never_sleep() {
     let is_test = |path: &Path| {
         let text = shown(path);
-        (text.starts_with("tests/") || text.contains("/tests/") || text.ends_with("tests.rs")) && !text.starts_with("tests/harness")
+        (text.starts_with("tests/") || text.contains("/tests/") || text.ends_with("tests.rs"))
+            && !text.starts_with("tests/harness")
             && !text.starts_with("tests/bench")
     };
     for source in files(&root(), ".rs").into_iter().filter(|path| is_test(path)) {
@@ -131,34 +174,61 @@ fn tests_wait_for_conditions_and_never_sleep() {
         }
         for (number, line) in fs::read_to_string(&source).unwrap().lines().enumerate() {
             let sleeps = line.contains("thread::sleep") || line.contains("time::sleep(");
-            assert!(!sleeps, "{}:{} sleeps: wait for a named condition", shown(&source), number + 1);
+            assert!(
+                !sleeps,
+                "{}:{} sleeps: wait for a named condition",
+                shown(&source),
+                number + 1
+            );
         }
     }
 }
 
 #[test]
 fn nothing_is_ignored() {
-    for source in files(&root(), ".rs").into_iter().chain(files(&root().join("tests"), ".mjs")) {
+    for source in files(&root(), ".rs")
+        .into_iter()
+        .chain(files(&root().join("tests"), ".mjs"))
+    {
         if source.ends_with("conventions.rs") {
             continue;
         }
         let text = fs::read_to_string(&source).unwrap();
         for word in ["#[ignore", "test.skip(", "it.skip("] {
-            assert!(!text.contains(word), "{} holds `{word}`: a skipped test is a defect", shown(&source));
+            assert!(
+                !text.contains(word),
+                "{} holds `{word}`: a skipped test is a defect",
+                shown(&source)
+            );
         }
     }
 }
 
 #[test]
 fn documents_name_what_exists() {
-    let tops = ["proto/", "cloud/", "agent/", "ctl/", "ui-leptos/", "xtask/", "tests/", "docs/", "examples/", "deploy/"];
+    let tops = [
+        "proto/",
+        "cloud/",
+        "agent/",
+        "ctl/",
+        "ui-leptos/",
+        "xtask/",
+        "tests/",
+        "docs/",
+        "examples/",
+        "deploy/",
+    ];
     for document in files(&root(), ".md") {
         let text = fs::read_to_string(&document).unwrap();
         // Between backticks, beginning with one of our folders: a path.
         for quoted in text.split('`').skip(1).step_by(2) {
             let is_path = tops.iter().any(|top| quoted.starts_with(top)) && !quoted.contains([' ', '<', '*', '{', '…']);
             let path = quoted.trim_end_matches('/').split(':').next().unwrap_or_default();
-            assert!(!is_path || root().join(path).exists(), "{} names `{quoted}`, which does not exist", shown(&document));
+            assert!(
+                !is_path || root().join(path).exists(),
+                "{} names `{quoted}`, which does not exist",
+                shown(&document)
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The process launcher with real runner processes: start once, adopt after a restart, report what is lost.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,11 @@
 //! The runner process by itself: a real process, a real folder, and an agent that is only a socket.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::{
     fs,

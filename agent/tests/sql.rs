@@ -1,6 +1,11 @@
 //! The sql executor against real databases: SQLite files, PostgreSQL, MariaDB.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::{
     sync::{Arc, Mutex},
@@ -53,16 +58,24 @@ struct Ran {
 
 impl Ran {
     fn state(&self) -> ExecutionState {
-        self.result.as_ref().map_or(ExecutionState::Failed, |finish| finish.state)
+        self.result
+            .as_ref()
+            .map_or(ExecutionState::Failed, |finish| finish.state)
     }
 
     fn error(&self) -> &opslink::event::StatementError {
-        self.ends.iter().find_map(|end| end.error.as_ref()).expect("a statement failed")
+        self.ends
+            .iter()
+            .find_map(|end| end.error.as_ref())
+            .expect("a statement failed")
     }
 }
 
 fn sql_executor() -> Box<dyn Executor> {
-    executor::all().into_iter().find(|executor| executor.kind() == "sql").expect("the sql executor")
+    executor::all()
+        .into_iter()
+        .find(|executor| executor.kind() == "sql")
+        .expect("the sql executor")
 }
 
 fn spec(script: &str) -> SqlSpec {
@@ -80,7 +93,10 @@ fn spec(script: &str) -> SqlSpec {
 
 async fn run_with(url: &str, spec: SqlSpec, cancel_at_start: Option<CancellationToken>) -> Ran {
     let cancel = cancel_at_start.clone().unwrap_or_default();
-    let sink = Arc::new(Collector { bodies: Mutex::default(), cancel_at_start });
+    let sink = Arc::new(Collector {
+        bodies: Mutex::default(),
+        cancel_at_start,
+    });
     let ctx = Context {
         sink: sink.clone(),
         cancel,
@@ -95,17 +111,27 @@ async fn run_with(url: &str, spec: SqlSpec, cancel_at_start: Option<Cancellation
         Ok(()) => executor.run(&action, &ctx).await,
         Err(failure) => Err(failure),
     };
-    let mut ran =
-        Ran { result, headers: vec![], rows: vec![], ends: vec![], notes: vec![], stdout: String::new() };
+    let mut ran = Ran {
+        result,
+        headers: vec![],
+        rows: vec![],
+        ends: vec![],
+        notes: vec![],
+        stdout: String::new(),
+    };
     for body in sink.bodies.lock().unwrap().drain(..) {
         match body {
             EventBody::TableHeader(header) => ran.headers.push(header),
             EventBody::TableRows(rows) => {
                 let text = |cell: Option<&[u8]>| cell.map(|cell| String::from_utf8(cell.to_vec()).unwrap());
-                let columns: Vec<Vec<Option<String>>> =
-                    rows.columns.iter().map(|column| column.cells().map(text).collect()).collect();
+                let columns: Vec<Vec<Option<String>>> = rows
+                    .columns
+                    .iter()
+                    .map(|column| column.cells().map(text).collect())
+                    .collect();
                 for row in 0..rows.row_count as usize {
-                    ran.rows.push(columns.iter().map(|column| column[row].clone()).collect());
+                    ran.rows
+                        .push(columns.iter().map(|column| column[row].clone()).collect());
                 }
             }
             EventBody::StatementEnd(end) => ran.ends.push(end),
@@ -135,25 +161,51 @@ async fn common_behaviour(url: &str) {
     assert_eq!(ran.state(), ExecutionState::Succeeded, "{:?}", ran.result);
     assert_eq!(ran.ends[1].rows_affected, Some(2));
     assert_eq!(ran.ends[1].tag, "INSERT");
-    assert_eq!(ran.rows.iter().map(|row| cells(row)).collect::<Vec<_>>(), [["1", "café;"], ["2", "NULL"]]);
+    assert_eq!(
+        ran.rows.iter().map(|row| cells(row)).collect::<Vec<_>>(),
+        [["1", "café;"], ["2", "NULL"]]
+    );
     assert_eq!(ran.ends[2].rows_returned, 2);
     assert_eq!(ran.headers[0].columns[0].kind, ColumnKind::Number);
     assert_eq!(ran.headers[0].statement, 2);
 
     let empty = run(url, spec("SELECT id, name FROM shop WHERE id > 100")).await;
     assert_eq!(empty.state(), ExecutionState::Succeeded);
-    let names: Vec<&str> = empty.headers[0].columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = empty.headers[0]
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     assert_eq!(names, ["id", "name"], "an empty result has its columns");
 
-    let cut = run(url, SqlSpec { max_rows: Some(1), ..spec("SELECT id FROM shop ORDER BY id") }).await;
-    assert_eq!((cut.rows.len(), cut.ends[0].rows_returned, cut.ends[0].rows_cut), (1, 2, true));
+    let cut = run(
+        url,
+        SqlSpec {
+            max_rows: Some(1),
+            ..spec("SELECT id FROM shop ORDER BY id")
+        },
+    )
+    .await;
+    assert_eq!(
+        (cut.rows.len(), cut.ends[0].rows_returned, cut.ends[0].rows_cut),
+        (1, 2, true)
+    );
 
-    let stopped = run(url, spec("SELECT 1;\nSELECT * FROM no_such_table;\nINSERT INTO shop VALUES (3, 'x')")).await;
+    let stopped = run(
+        url,
+        spec("SELECT 1;\nSELECT * FROM no_such_table;\nINSERT INTO shop VALUES (3, 'x')"),
+    )
+    .await;
     assert_eq!(stopped.state(), ExecutionState::Failed);
     assert_eq!(stopped.result.as_ref().unwrap().reason, "SQL_FAILED");
     assert_eq!(stopped.error().line, 2);
     assert_eq!(stopped.ends.len(), 2, "nothing is sent after the error");
-    assert!(stopped.notes.iter().any(|note| note.contains("1 statement after this one was not sent")));
+    assert!(
+        stopped
+            .notes
+            .iter()
+            .any(|note| note.contains("1 statement after this one was not sent"))
+    );
 
     let continued = SqlSpec {
         on_error: SqlOnError::Continue,
@@ -171,7 +223,10 @@ async fn common_behaviour(url: &str) {
     let after = run(url, spec("SELECT count(*) FROM shop")).await;
     assert_eq!(cells(&after.rows[0]), ["3"], "one transaction rolls back as a whole");
 
-    let read_only = SqlSpec { read_only: true, ..spec("DELETE FROM shop") };
+    let read_only = SqlSpec {
+        read_only: true,
+        ..spec("DELETE FROM shop")
+    };
     assert_eq!(run(url, read_only).await.state(), ExecutionState::Failed);
 
     let mut long = "-- padding\n".repeat(733);
@@ -184,12 +239,19 @@ async fn common_behaviour(url: &str) {
 async fn ends_on_request(url: &str, slow: &str) {
     let started = Instant::now();
     let canceled = run_with(url, spec(&format!("{slow}; SELECT 1")), Some(CancellationToken::new())).await;
-    assert!(started.elapsed() < Duration::from_secs(10), "canceled after {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "canceled after {:?}",
+        started.elapsed()
+    );
     assert_eq!(canceled.result.as_ref().unwrap().reason, "CANCELED");
     assert_eq!(canceled.ends.len(), 1);
 
     let started = Instant::now();
-    let timed = SqlSpec { statement_timeout: Some(Duration::from_secs(1)), ..spec(slow) };
+    let timed = SqlSpec {
+        statement_timeout: Some(Duration::from_secs(1)),
+        ..spec(slow)
+    };
     let timed = run(url, timed).await;
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(timed.result.as_ref().unwrap().reason, "STATEMENT_TIMEOUT");
@@ -206,8 +268,15 @@ async fn sqlite_does_what_every_database_does() {
     )
     .await;
     let types = run(&url, spec("SELECT 1, 1.0, 'a', x'00ff', NULL, 9223372036854775807")).await;
-    assert_eq!(cells(&types.rows[0]), ["1", "1.0", "a", "00ff", "NULL", "9223372036854775807"]);
-    let trigger = run(&url, spec("CREATE TRIGGER t AFTER DELETE ON shop BEGIN SELECT 1; SELECT 2; END; SELECT 3")).await;
+    assert_eq!(
+        cells(&types.rows[0]),
+        ["1", "1.0", "a", "00ff", "NULL", "9223372036854775807"]
+    );
+    let trigger = run(
+        &url,
+        spec("CREATE TRIGGER t AFTER DELETE ON shop BEGIN SELECT 1; SELECT 2; END; SELECT 3"),
+    )
+    .await;
     assert_eq!(trigger.ends.len(), 2);
 }
 
@@ -229,7 +298,17 @@ async fn postgres_does_what_every_database_does_and_more() {
     let types = run(&url, spec(types)).await;
     assert_eq!(
         cells(&types.rows[0]),
-        ["1", "1.50", "t", "00ff", "{\"a\": 1}", "{1,2}", "glad", "2026-01-02", "NULL"],
+        [
+            "1",
+            "1.50",
+            "t",
+            "00ff",
+            "{\"a\": 1}",
+            "{1,2}",
+            "glad",
+            "2026-01-02",
+            "NULL"
+        ],
         "{:?}",
         types.result
     );
@@ -240,7 +319,10 @@ async fn postgres_does_what_every_database_does_and_more() {
     let copy = run(&url, spec("COPY shop FROM stdin;\n10\tten\n11\t\\N\n\\.\nSELECT id, name FROM shop WHERE id >= 10 ORDER BY id;\nCOPY (SELECT 'out;put') TO STDOUT;")).await;
     assert_eq!(copy.state(), ExecutionState::Succeeded, "{:?}", copy.result);
     assert_eq!(copy.ends[0].rows_affected, Some(2));
-    assert_eq!(copy.rows.iter().map(|row| cells(row)).collect::<Vec<_>>(), [["10", "ten"], ["11", "NULL"]]);
+    assert_eq!(
+        copy.rows.iter().map(|row| cells(row)).collect::<Vec<_>>(),
+        [["10", "ten"], ["11", "NULL"]]
+    );
     assert_eq!(copy.stdout, "out;put\n");
 
     let place = run(&url, spec("SELECT 1;\n\nSELECT id,\n       nme FROM shop;")).await;
@@ -265,13 +347,25 @@ async fn mariadb_does_what_every_database_does_and_more() {
     common_behaviour(&url).await;
     ends_on_request(&url, "SELECT SLEEP(60) FROM shop").await;
 
-    let procedure = "DELIMITER //\nCREATE PROCEDURE two() BEGIN SELECT 1 AS a; SELECT 'x' AS b; END//\nDELIMITER ;\nCALL two();";
+    let procedure =
+        "DELIMITER //\nCREATE PROCEDURE two() BEGIN SELECT 1 AS a; SELECT 'x' AS b; END//\nDELIMITER ;\nCALL two();";
     let sets = run(&url, spec(procedure)).await;
     assert_eq!(sets.state(), ExecutionState::Succeeded, "{:?}", sets.result);
-    assert_eq!(sets.headers.len(), 2, "a procedure returns its result sets one after the other");
+    assert_eq!(
+        sets.headers.len(),
+        2,
+        "a procedure returns its result sets one after the other"
+    );
 
-    let types = run(&url, spec("SELECT 1, 1.50, 'a', x'00ff', NULL, CAST('2026-01-02' AS DATE), 18446744073709551615")).await;
-    assert_eq!(cells(&types.rows[0]), ["1", "1.50", "a", "00ff", "NULL", "2026-01-02", "18446744073709551615"]);
+    let types = run(
+        &url,
+        spec("SELECT 1, 1.50, 'a', x'00ff', NULL, CAST('2026-01-02' AS DATE), 18446744073709551615"),
+    )
+    .await;
+    assert_eq!(
+        cells(&types.rows[0]),
+        ["1", "1.50", "a", "00ff", "NULL", "2026-01-02", "18446744073709551615"]
+    );
 
     let place = run(&url, spec("SELECT 1;\nSELECT id\nFORM shop WHERE;")).await;
     assert_eq!(place.error().line, 3);

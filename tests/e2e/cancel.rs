@@ -22,9 +22,16 @@ fn cancel_ends_the_whole_tree_even_one_that_will_not_listen() -> Result<()> {
     let started = Instant::now();
     fleet.ctl.run(["task", "cancel", &task, "--yes"])?.expect(0)?;
     wait_state(&fleet.ctl, &task, &["CANCELED"])?;
-    assert!(started.elapsed() < Duration::from_secs(20), "took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "took {:?}",
+        started.elapsed()
+    );
     for pid in read().lines() {
-        assert!(!std::path::Path::new("/proc").join(pid).exists(), "process {pid} is still there");
+        assert!(
+            !std::path::Path::new("/proc").join(pid).exists(),
+            "process {pid} is still there"
+        );
     }
     // A second cancel finds nothing to do, and says so without failing.
     fleet.ctl.run(["task", "cancel", &task, "--yes"])?.expect(0)?;
@@ -36,8 +43,13 @@ fn a_deadline_holds_without_the_agent() -> Result<()> {
     let mut fleet = Fleet::start(&[("prod", "env=prod")])?;
     let pid = fleet.path("pid");
     let script = format!("echo $$ > {}; exec sleep 600", pid.display());
-    let task = detached(&fleet.ctl, &["-a", "prod", "--timeout", "3s", "--", "sh", "-c", &script])?;
-    wait_for("the command to run", LIMIT, || std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n')))?;
+    let task = detached(
+        &fleet.ctl,
+        &["-a", "prod", "--timeout", "3s", "--", "sh", "-c", &script],
+    )?;
+    wait_for("the command to run", LIMIT, || {
+        std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
+    })?;
     fleet.agent("prod")?.kill();
     let process = std::path::Path::new("/proc").join(std::fs::read_to_string(&pid)?.trim());
     wait_for("the deadline to end the command", LIMIT, || !process.exists())?;

@@ -19,18 +19,37 @@ fn named_connections_lead_to_postgres_and_mariadb() -> Result<()> {
     ])?;
     agent.stop();
     agent.start()?;
-    let sql = |conn: &str, sql: &str| fleet.ctl.run(["run", "sql", "-a", "prod", "--conn", conn, "-o", "csv", "-e", sql]);
+    let sql = |conn: &str, sql: &str| {
+        fleet
+            .ctl
+            .run(["run", "sql", "-a", "prod", "--conn", conn, "-o", "csv", "-e", sql])
+    };
 
-    sql("pg", "CREATE TABLE t (a int, b text); INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n")?.expect(0)?;
+    sql(
+        "pg",
+        "CREATE TABLE t (a int, b text); INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 1000) n",
+    )?
+    .expect(0)?;
     let rows = sql("pg", "SELECT a, b FROM t ORDER BY a")?.expect(0)?.text();
     assert_eq!(rows.lines().count(), 1001, "{rows}");
-    assert!(rows.starts_with("a,b\n1,row 1\n") && rows.ends_with("1000,row 1000\n"), "{rows}");
-    assert_eq!(postgres.client("SELECT count(*) FROM t")?.trim(), "1000", "the database agrees");
+    assert!(
+        rows.starts_with("a,b\n1,row 1\n") && rows.ends_with("1000,row 1000\n"),
+        "{rows}"
+    );
+    assert_eq!(
+        postgres.client("SELECT count(*) FROM t")?.trim(),
+        "1000",
+        "the database agrees"
+    );
 
     sql("maria", "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2)")?.expect(0)?;
     assert_eq!(sql("maria", "SELECT sum(a) AS s FROM t")?.expect(0)?.text(), "s\n3\n");
 
-    for (conn, reason) in [("wrong", "DATABASE_AUTH"), ("down", "DATABASE_DOWN"), ("nope", "CONNECTION_UNKNOWN")] {
+    for (conn, reason) in [
+        ("wrong", "DATABASE_AUTH"),
+        ("down", "DATABASE_DOWN"),
+        ("nope", "CONNECTION_UNKNOWN"),
+    ] {
         let ran = sql(conn, "SELECT 1")?.expect(3)?;
         assert!(ran.stderr.contains(reason), "{conn}: {}", ran.stderr);
         assert!(!ran.stderr.contains("not-the-password"), "a password is never shown");

@@ -16,7 +16,10 @@ fn join(fleet: &Fleet, token: &str, state: &str) -> Result<(bool, String)> {
         .arg(fleet.path(state))
         .stdin(Stdio::null())
         .output()?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    ))
 }
 
 /// T24 with real processes: one token, many machines.
@@ -29,7 +32,12 @@ fn one_token_lets_exactly_one_machine_in() -> Result<()> {
     std::thread::scope(|scope| {
         for index in 0..MACHINES {
             let (fleet, token, results) = (&fleet, &token, &results);
-            scope.spawn(move || results.lock().unwrap().push(join(fleet, token, &format!("m{index}")).unwrap()));
+            scope.spawn(move || {
+                results
+                    .lock()
+                    .unwrap()
+                    .push(join(fleet, token, &format!("m{index}")).unwrap())
+            });
         }
     });
     let results = results.into_inner()?;
@@ -62,7 +70,10 @@ fn a_taken_name_is_refused_and_the_token_can_be_used_again() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let token = join_token(&fleet.ctl, "prod", "")?;
     let (joined, said) = join(&fleet, &token, "second")?;
-    assert!(!joined && said.contains("AGENT_NAME_TAKEN") && said.contains("prod"), "{said}");
+    assert!(
+        !joined && said.contains("AGENT_NAME_TAKEN") && said.contains("prod"),
+        "{said}"
+    );
     fleet.ctl.run(["agent", "remove", "prod", "--yes"])?.expect(0)?;
     let (joined, said) = join(&fleet, &token, "second")?;
     assert!(joined, "{said}");
@@ -74,12 +85,17 @@ fn a_taken_name_is_refused_and_the_token_can_be_used_again() -> Result<()> {
 fn a_removed_agent_is_out_at_once_and_stays_out() -> Result<()> {
     let mut fleet = Fleet::start(&[("prod", "env=prod"), ("other", "env=prod")])?;
     fleet.ctl.run(["agent", "remove", "prod", "--yes"])?.expect(0)?;
-    wait_for("the agent to give up", LIMIT, || fleet.agent("prod").is_ok_and(|agent| agent.has_ended()))?;
+    wait_for("the agent to give up", LIMIT, || {
+        fleet.agent("prod").is_ok_and(|agent| agent.has_ended())
+    })?;
     let log = std::fs::read_to_string(fleet.agent("prod")?.log())?;
     assert!(log.contains("CERTIFICATE_REVOKED"), "{log}");
     let gone = shell(&fleet.ctl, "prod", &["true"])?;
     assert_eq!(gone.code, 5, "{}", gone.stderr);
-    assert!(fleet.agent("prod")?.start().is_err(), "the certificate is of no more use");
+    assert!(
+        fleet.agent("prod")?.start().is_err(),
+        "the certificate is of no more use"
+    );
     shell(&fleet.ctl, "other", &["true"])?.expect(0)?;
     Ok(())
 }

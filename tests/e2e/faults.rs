@@ -32,7 +32,9 @@ fn no_byte_is_lost_over_two_hundred_cuts() -> Result<()> {
     println!("seed {seed}");
     let mut cuts = 0;
     while cuts < CUTS {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         proxy.cut_after((seed >> 33) % (BYTES / CUTS));
         let before = proxy.cuts();
         wait_for("the cut to happen", LIMIT, || {
@@ -49,10 +51,17 @@ fn no_byte_is_lost_over_two_hundred_cuts() -> Result<()> {
     wait_verified(&fleet.ctl, &task)?;
 
     let stored = fleet.ctl.run(["logs", &task, "--raw"])?.expect(0)?;
-    assert_eq!(blake3::hash(&stored.stdout), blake3::hash(&std::fs::read(&out)?), "stdout");
+    assert_eq!(
+        blake3::hash(&stored.stdout),
+        blake3::hash(&std::fs::read(&out)?),
+        "stdout"
+    );
     let output = executions(&fleet.ctl, &task)?.remove(0);
     let streams = output["outcome"]["streams"].as_array().context("streams")?.clone();
-    let total: u64 = streams.iter().filter_map(|stream| stream["bytes"].as_str()?.parse::<u64>().ok()).sum();
+    let total: u64 = streams
+        .iter()
+        .filter_map(|stream| stream["bytes"].as_str()?.parse::<u64>().ok())
+        .sum();
     assert_eq!(total, BYTES);
     Ok(())
 }
@@ -76,7 +85,9 @@ fn tasks_outlive_an_agent_that_is_killed_thirty_times() -> Result<()> {
         tasks.push(detached(&fleet.ctl, &["-a", "prod", "--", "sh", "-c", &script])?);
     }
     let started = |index: usize| std::fs::read_to_string(witness.join(index.to_string())).unwrap_or_default();
-    wait_for("all tasks to run", LIMIT, || (0..TASKS).all(|index| started(index).ends_with('\n')))?;
+    wait_for("all tasks to run", LIMIT, || {
+        (0..TASKS).all(|index| started(index).ends_with('\n'))
+    })?;
     let pids: Vec<String> = (0..TASKS).map(started).collect();
 
     for _ in 0..ROUNDS {
@@ -86,8 +97,14 @@ fn tasks_outlive_an_agent_that_is_killed_thirty_times() -> Result<()> {
     std::fs::write(&release, "")?;
     for (index, task) in tasks.iter().enumerate() {
         wait_state(&fleet.ctl, task, &["SUCCEEDED", "FAILED", "LOST"])?;
-        assert_eq!(started(index), pids[index], "task {index} was started once, and its process lived on");
-        let count: usize = std::fs::read_to_string(witness.join(format!("{index}.count")))?.trim().parse()?;
+        assert_eq!(
+            started(index),
+            pids[index],
+            "task {index} was started once, and its process lived on"
+        );
+        let count: usize = std::fs::read_to_string(witness.join(format!("{index}.count")))?
+            .trim()
+            .parse()?;
         let expected: String = (1..=count).map(|n| format!("line {n}\n")).collect();
         assert_eq!(fleet.ctl.run(["logs", task])?.text(), expected);
         let execution = executions(&fleet.ctl, task)?.remove(0);
@@ -107,7 +124,10 @@ fn a_killed_cloud_loses_nothing_that_runs() -> Result<()> {
     agent.start_with(&[("OPSLINK_AGENT_REDIAL_MAX_MS", "200")])?;
     fleet.agents.push(agent);
     let release = fleet.path("release");
-    let script = format!("n=0; while ! test -e {}; do n=$((n+1)); echo line $n; sleep 0.02; done", release.display());
+    let script = format!(
+        "n=0; while ! test -e {}; do n=$((n+1)); echo line $n; sleep 0.02; done",
+        release.display()
+    );
     let task = detached(&fleet.ctl, &["-a", "prod", "--", "sh", "-c", &script])?;
     wait_state(&fleet.ctl, &task, &["RUNNING"])?;
     for _ in 0..5 {
@@ -115,7 +135,10 @@ fn a_killed_cloud_loses_nothing_that_runs() -> Result<()> {
         fleet.cloud.restart()?;
         let before = fleet.ctl.run(["logs", &task])?.stdout.len();
         wait_for("output to flow again", LIMIT, || {
-            fleet.ctl.run(["logs", &task]).is_ok_and(|ran| ran.stdout.len() > before)
+            fleet
+                .ctl
+                .run(["logs", &task])
+                .is_ok_and(|ran| ran.stdout.len() > before)
         })?;
     }
     std::fs::write(&release, "")?;
@@ -134,9 +157,18 @@ fn a_stalled_link_is_noticed_by_both_ends() -> Result<()> {
     agent.start_with(&[("OPSLINK_AGENT_REDIAL_MAX_MS", "200")])?;
     fleet.agents.push(agent);
     proxy.stall(true);
-    let online = |word: &str| fleet.ctl.run(["agent", "list", "-o", "json"]).is_ok_and(|list| list.text().contains(word));
-    wait_for("the cloud to notice", Duration::from_secs(90), || online("AGENT_STATUS_OFFLINE"))?;
+    let online = |word: &str| {
+        fleet
+            .ctl
+            .run(["agent", "list", "-o", "json"])
+            .is_ok_and(|list| list.text().contains(word))
+    };
+    wait_for("the cloud to notice", Duration::from_secs(90), || {
+        online("AGENT_STATUS_OFFLINE")
+    })?;
     proxy.stall(false);
     proxy.cut();
-    wait_for("the agent to be back", Duration::from_secs(90), || online("AGENT_STATUS_ONLINE"))
+    wait_for("the agent to be back", Duration::from_secs(90), || {
+        online("AGENT_STATUS_ONLINE")
+    })
 }

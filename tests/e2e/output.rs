@@ -14,8 +14,13 @@ use crate::support::{detached, shell, wait_state, wait_verified};
 fn a_line_is_on_the_screen_while_its_command_still_runs() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let release = fleet.path("release");
-    let script = format!("echo first; while ! test -e {}; do sleep 0.02; done; echo last", release.display());
-    let mut child = fleet.ctl.spawn(["run", "shell", "-a", "prod", "--", "sh", "-c", &script])?;
+    let script = format!(
+        "echo first; while ! test -e {}; do sleep 0.02; done; echo last",
+        release.display()
+    );
+    let mut child = fleet
+        .ctl
+        .spawn(["run", "shell", "-a", "prod", "--", "sh", "-c", &script])?;
     let mut lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
     assert_eq!(lines.next().context("a line")??, "first");
     // The command waits for this file: had the line come only at the end, this would never return.
@@ -28,7 +33,12 @@ fn a_line_is_on_the_screen_while_its_command_still_runs() -> Result<()> {
 #[test]
 fn fifty_megabytes_without_a_newline_arrive_whole() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
-    let ran = shell(&fleet.ctl, "prod", &["sh", "-c", "head -c 52428800 /dev/zero | tr '\\0' x"])?.expect(0)?;
+    let ran = shell(
+        &fleet.ctl,
+        "prod",
+        &["sh", "-c", "head -c 52428800 /dev/zero | tr '\\0' x"],
+    )?
+    .expect(0)?;
     assert_eq!(ran.stdout.len(), 52_428_800);
     assert!(ran.stdout.iter().all(|byte| *byte == b'x'));
     Ok(())
@@ -60,7 +70,9 @@ fn a_reader_that_stops_reading_does_not_stop_the_task() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let done = fleet.path("done");
     let script = format!("head -c 80000000 /dev/zero | tr '\\0' y; touch {}", done.display());
-    let mut reader = fleet.ctl.spawn(["run", "shell", "-a", "prod", "--", "sh", "-c", &script])?;
+    let mut reader = fleet
+        .ctl
+        .spawn(["run", "shell", "-a", "prod", "--", "sh", "-c", &script])?;
     let mut stdout = reader.stdout.take().context("stdout")?;
     let mut some = [0; 1000];
     stdout.read_exact(&mut some)?;

@@ -20,11 +20,21 @@ fn a_command_runs_and_its_output_comes_back_byte_for_byte() -> Result<()> {
 
 #[test]
 fn a_label_expression_reaches_every_match_and_only_those() -> Result<()> {
-    let fleet = Fleet::start(&[("prod", "env=prod,dc=bj"), ("shanghai", "env=prod,dc=sh"), ("staging", "env=staging")])?;
-    let ran = fleet.ctl.run(["run", "shell", "-l", "env=prod", "--", "sh", "-c", "echo one; echo two"])?.expect(0)?;
+    let fleet = Fleet::start(&[
+        ("prod", "env=prod,dc=bj"),
+        ("shanghai", "env=prod,dc=sh"),
+        ("staging", "env=staging"),
+    ])?;
+    let ran = fleet
+        .ctl
+        .run(["run", "shell", "-l", "env=prod", "--", "sh", "-c", "echo one; echo two"])?
+        .expect(0)?;
     let output = ran.text();
     for agent in ["prod", "shanghai"] {
-        let lines: Vec<&str> = output.lines().filter(|line| line.trim_start().starts_with(agent)).collect();
+        let lines: Vec<&str> = output
+            .lines()
+            .filter(|line| line.trim_start().starts_with(agent))
+            .collect();
         assert_eq!(lines.len(), 2, "{output}");
         assert!(lines[0].ends_with("one") && lines[1].ends_with("two"), "{output}");
     }
@@ -36,12 +46,22 @@ fn a_label_expression_reaches_every_match_and_only_those() -> Result<()> {
 fn sql_from_a_file_shows_rows_and_fails_honestly() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo.sql");
-    let ran = fleet.ctl.run(["run", "sql", "--file", demo, "--agent", "prod", "-o", "csv"])?.expect(0)?;
+    let ran = fleet
+        .ctl
+        .run(["run", "sql", "--file", demo, "--agent", "prod", "-o", "csv"])?
+        .expect(0)?;
     let output = ran.text();
     assert!(output.contains("id,customer,city,amount,paid"), "{output}");
     assert!(output.contains("1,Li Wei,Beijing,1280.5,"), "{output}");
-    let failed = fleet.ctl.run(["run", "sql", "-e", "SELECT 1; SELEKT 2", "--agent", "prod"])?.expect(3)?;
-    assert!(failed.stderr.contains("SQL_FAILED") && failed.stderr.contains("syntax error"), "{}", failed.stderr);
+    let failed = fleet
+        .ctl
+        .run(["run", "sql", "-e", "SELECT 1; SELEKT 2", "--agent", "prod"])?
+        .expect(3)?;
+    assert!(
+        failed.stderr.contains("SQL_FAILED") && failed.stderr.contains("syntax error"),
+        "{}",
+        failed.stderr
+    );
     Ok(())
 }
 
@@ -65,9 +85,27 @@ fn logs_can_be_read_again_later_and_a_retry_is_a_new_attempt() -> Result<()> {
 fn a_script_travels_as_a_file_and_arguments_as_they_are() -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let script = fleet.path("script.sh");
-    std::fs::write(&script, "#!/bin/sh\nfor arg in \"$@\"; do printf '[%s]' \"$arg\"; done\necho \" $GREETING $(pwd)\"\n")?;
+    std::fs::write(
+        &script,
+        "#!/bin/sh\nfor arg in \"$@\"; do printf '[%s]' \"$arg\"; done\necho \" $GREETING $(pwd)\"\n",
+    )?;
     let script = script.display().to_string();
-    let args = ["run", "shell", "-a", "prod", "--file", &script, "-e", "GREETING=hi", "--cwd", "/tmp", "--", "a b", "$(id)", "*"];
+    let args = [
+        "run",
+        "shell",
+        "-a",
+        "prod",
+        "--file",
+        &script,
+        "-e",
+        "GREETING=hi",
+        "--cwd",
+        "/tmp",
+        "--",
+        "a b",
+        "$(id)",
+        "*",
+    ];
     let ran = fleet.ctl.run(args)?.expect(0)?;
     assert_eq!(ran.text(), "[a b][$(id)][*] hi /tmp\n");
     Ok(())

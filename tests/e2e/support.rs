@@ -11,7 +11,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts a shell task without following it, and returns its id.
 pub(crate) fn detached(ctl: &Ctl, args: &[&str]) -> Result<String> {
-    let ran = ctl.run([&["run", "shell", "--detach", "-o", "json"], args].concat())?.expect(0)?;
+    let ran = ctl
+        .run([&["run", "shell", "--detach", "-o", "json"], args].concat())?
+        .expect(0)?;
     let task = ran.json()?;
     // `run --detach -o json` prints the task.
     text(&task, "/id").or_else(|_| text(&task, "/task/id"))
@@ -19,13 +21,21 @@ pub(crate) fn detached(ctl: &Ctl, args: &[&str]) -> Result<String> {
 
 /// Returns a text of a JSON document.
 pub(crate) fn text(value: &Value, pointer: &str) -> Result<String> {
-    value.pointer(pointer).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("{pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .with_context(|| format!("{pointer} in {value}"))
 }
 
 /// Returns the executions of a task.
 pub(crate) fn executions(ctl: &Ctl, task: &str) -> Result<Vec<Value>> {
     let answer = ctl.api("opslink.v1.TaskService/ListExecutions", &json!({ "taskId": task }))?;
-    Ok(answer.get("executions").and_then(Value::as_array).cloned().unwrap_or_default())
+    Ok(answer
+        .get("executions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default())
 }
 
 /// Returns the state of a task's only execution, as its protobuf name without the prefix.

@@ -145,10 +145,7 @@ async fn cancel_when_up(kind: &str) -> (Outcome, Duration) {
 }
 
 fn kinds() -> Vec<&'static str> {
-    let kinds: Vec<_> = all()
-        .iter()
-        .map(|executor| executor.kind())
-        .collect();
+    let kinds: Vec<_> = all().iter().map(|executor| executor.kind()).collect();
     assert!(kinds.contains(&"shell"));
     kinds
 }

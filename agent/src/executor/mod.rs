@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use opslink::{
-    reason::Reason,
     event::Event,
+    reason::Reason,
     task::{Action, ExecutionState},
 };
 use tokio_util::sync::CancellationToken;

@@ -50,7 +50,10 @@ impl Shared {
     }
 
     /// Gives the event back when there is no space.
-    #[expect(clippy::result_large_err, reason = "the event itself comes back, to be offered again")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the event itself comes back, to be offered again"
+    )]
     fn try_push(&self, queue: &mut Queue, event: Event) -> Result<(), Event> {
         if queue.closed {
             return Ok(());

@@ -221,7 +221,14 @@ mod tests {
             "public, max-age=31536000, immutable"
         );
         assert_eq!(value(&script, header::CONTENT_TYPE), "text/javascript; charset=utf-8");
-        for path in ["/", "/index.html", "/agents", "/agents/web.example", "/tasks/0192", "/favicon.svg"] {
+        for path in [
+            "/",
+            "/index.html",
+            "/agents",
+            "/agents/web.example",
+            "/tasks/0192",
+            "/favicon.svg",
+        ] {
             let page = get(path, &[]);
             assert_eq!(page.status(), StatusCode::OK, "{path}");
             assert_eq!(value(&page, header::CACHE_CONTROL), "no-cache", "{path}");

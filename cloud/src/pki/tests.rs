@@ -100,7 +100,10 @@ async fn only_the_exact_identity_is_accepted() {
     };
     let client = [ExtendedKeyUsagePurpose::ClientAuth];
     assert_eq!(
-        authority.identify(&make(std::slice::from_ref(&good), &client)).unwrap().agent_id,
+        authority
+            .identify(&make(std::slice::from_ref(&good), &client))
+            .unwrap()
+            .agent_id,
         id
     );
 

@@ -21,7 +21,8 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 pub(super) async fn run(engine: Engine) {
     loop {
         engine.rollout_due.notified().await;
-        let due: BTreeSet<TaskId> = std::mem::take(&mut *engine.rollouts.lock().unwrap_or_else(PoisonError::into_inner));
+        let due: BTreeSet<TaskId> =
+            std::mem::take(&mut *engine.rollouts.lock().unwrap_or_else(PoisonError::into_inner));
         for task in due {
             if let Err(error) = engine.advance(task).await {
                 tracing::warn!(task_id = %task, %error, "a rollout waits for the store");

@@ -39,11 +39,19 @@ pub(super) async fn open(connection: &Connection, read_only: bool) -> Result<Box
         options = options.password(password.expose());
     }
     let mut connection = timed(options.connect()).await?;
-    let thread: u64 = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").fetch_one(&mut connection).await?;
+    let thread: u64 = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+        .fetch_one(&mut connection)
+        .await?;
     if read_only {
-        raw_sql("SET SESSION TRANSACTION READ ONLY").execute(&mut connection).await?;
+        raw_sql("SET SESSION TRANSACTION READ ONLY")
+            .execute(&mut connection)
+            .await?;
     }
-    Ok(Box::new(Mysql { connection, options, thread }))
+    Ok(Box::new(Mysql {
+        connection,
+        options,
+        thread,
+    }))
 }
 
 #[async_trait]
@@ -55,7 +63,9 @@ impl Session for Mysql {
         let is_select = sql.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
         if tables.sets() == sets
             && is_select
-            && let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await
+            && let Ok(statement) = (&mut self.connection)
+                .prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())
+                .await
         {
             tables.empty_set(statement.columns().iter().map(column).collect()).await;
             return Ok(Done::default());
@@ -68,7 +78,10 @@ impl Session for Mysql {
     }
 
     fn killer(&self) -> Box<dyn Killer> {
-        Box::new(KillQuery { options: self.options.clone(), thread: self.thread })
+        Box::new(KillQuery {
+            options: self.options.clone(),
+            thread: self.thread,
+        })
     }
 
     fn offset(&self, error: &Error, sql: &str) -> Option<Offset> {
@@ -93,7 +106,9 @@ struct KillQuery {
 impl Killer for KillQuery {
     async fn kill(&self) -> Result<(), Error> {
         let mut connection = timed(self.options.connect()).await?;
-        raw_sql(AssertSqlSafe(format!("KILL QUERY {}", self.thread))).execute(&mut connection).await?;
+        raw_sql(AssertSqlSafe(format!("KILL QUERY {}", self.thread)))
+            .execute(&mut connection)
+            .await?;
         connection.close().await
     }
 }
@@ -116,7 +131,11 @@ fn row(row: &MySqlRow, tables: &mut Tables) -> Result<(), Error> {
 
 fn column(column: &MySqlColumn) -> TableColumn {
     let type_name = column.type_info().name().to_owned();
-    TableColumn { name: column.name().to_owned(), kind: kind(&type_name), type_name }
+    TableColumn {
+        name: column.name().to_owned(),
+        kind: kind(&type_name),
+        type_name,
+    }
 }
 
 fn kind(type_name: &str) -> ColumnKind {

@@ -40,7 +40,11 @@ impl Notices {
         let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
             let message = format!("{dropped} more notices were left out");
-            notes.push(Note { level: Level::Warning, reason: String::new(), message });
+            notes.push(Note {
+                level: Level::Warning,
+                reason: String::new(),
+                message,
+            });
         }
         notes
     }
@@ -62,7 +66,11 @@ impl<S: Subscriber> Layer<S> for Listener {
         event.record(&mut text);
         let mut waiting = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.notes.len() < CAPACITY {
-            waiting.notes.push(Note { level, reason: String::new(), message: text.0 });
+            waiting.notes.push(Note {
+                level,
+                reason: String::new(),
+                message: text.0,
+            });
         } else {
             waiting.dropped += 1;
         }

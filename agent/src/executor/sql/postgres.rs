@@ -36,16 +36,24 @@ pub(super) async fn open(connection: &Connection, read_only: bool) -> Result<Box
         options = options.options([("default_transaction_read_only", "on")]);
     }
     let mut connection = timed(options.connect()).await?;
-    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
-    Ok(Box::new(Postgres { connection, options, backend }))
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await?;
+    Ok(Box::new(Postgres {
+        connection,
+        options,
+        backend,
+    }))
 }
 
 /// Bounds a connection attempt.
 pub(super) async fn timed<T>(connecting: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| {
-        let message = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
-        Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
-    })
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
+        })
 }
 
 #[async_trait]
@@ -60,7 +68,9 @@ impl Session for Postgres {
         // A SELECT without rows has columns all the same; the protocol's driver keeps them to itself.
         if tables.sets() == sets
             && returns_rows(sql)
-            && let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await
+            && let Ok(statement) = (&mut self.connection)
+                .prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())
+                .await
             && !statement.columns().is_empty()
         {
             tables.empty_set(statement.columns().iter().map(column).collect()).await;
@@ -75,11 +85,16 @@ impl Session for Postgres {
         for piece in data.chunks(64 * 1024) {
             copy.send(piece).await?;
         }
-        Ok(Done { affected: Some(copy.finish().await?) })
+        Ok(Done {
+            affected: Some(copy.finish().await?),
+        })
     }
 
     fn killer(&self) -> Box<dyn Killer> {
-        Box::new(CancelBackend { options: self.options.clone(), backend: self.backend })
+        Box::new(CancelBackend {
+            options: self.options.clone(),
+            backend: self.backend,
+        })
     }
 
     fn offset(&self, error: &Error, sql: &str) -> Option<Offset> {
@@ -96,7 +111,13 @@ impl Postgres {
     async fn copy_out(&mut self, sql: &str, tables: &Tables) -> Result<Done, Error> {
         let mut data = self.connection.copy_out_raw(sql).await?;
         while let Some(data) = data.next().await {
-            tables.sink().emit(now(EventBody::Output { stream: Stream::Stdout, data: data? })).await;
+            tables
+                .sink()
+                .emit(now(EventBody::Output {
+                    stream: Stream::Stdout,
+                    data: data?,
+                }))
+                .await;
         }
         Ok(Done::default())
     }
@@ -111,7 +132,10 @@ struct CancelBackend {
 impl Killer for CancelBackend {
     async fn kill(&self) -> Result<(), Error> {
         let mut connection = timed(self.options.connect()).await?;
-        sqlx::query("SELECT pg_cancel_backend($1)").bind(self.backend).execute(&mut connection).await?;
+        sqlx::query("SELECT pg_cancel_backend($1)")
+            .bind(self.backend)
+            .execute(&mut connection)
+            .await?;
         connection.close().await
     }
 }
@@ -126,7 +150,14 @@ fn row(row: &PgRow, tables: &mut Tables) -> Result<(), Error> {
         }
         let text = value.as_bytes().map_err(Error::Decode)?;
         let is_hex = kind(column.type_info().name()) == ColumnKind::Bytes;
-        tables.cell(index, Some(if is_hex { text.strip_prefix(b"\\x").unwrap_or(text) } else { text }));
+        tables.cell(
+            index,
+            Some(if is_hex {
+                text.strip_prefix(b"\\x").unwrap_or(text)
+            } else {
+                text
+            }),
+        );
     }
     tables.end_row();
     Ok(())
@@ -134,7 +165,11 @@ fn row(row: &PgRow, tables: &mut Tables) -> Result<(), Error> {
 
 fn column(column: &PgColumn) -> TableColumn {
     let type_name = column.type_info().name().to_owned();
-    TableColumn { name: column.name().to_owned(), kind: kind(&type_name), type_name }
+    TableColumn {
+        name: column.name().to_owned(),
+        kind: kind(&type_name),
+        type_name,
+    }
 }
 
 fn kind(type_name: &str) -> ColumnKind {
@@ -149,7 +184,10 @@ fn kind(type_name: &str) -> ColumnKind {
 }
 
 fn first_word(sql: &str) -> String {
-    sql.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase()
+    sql.chars()
+        .take_while(char::is_ascii_alphabetic)
+        .collect::<String>()
+        .to_ascii_uppercase()
 }
 
 fn returns_rows(sql: &str) -> bool {
@@ -157,6 +195,8 @@ fn returns_rows(sql: &str) -> bool {
 }
 
 fn is_copy_to_stdout(sql: &str) -> bool {
-    let mut words = sql.rsplit(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    let mut words = sql
+        .rsplit(|c: char| !c.is_ascii_alphabetic())
+        .filter(|word| !word.is_empty());
     first_word(sql) == "COPY" && words.any(|word| word.eq_ignore_ascii_case("stdout"))
 }

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use opslink::event::{ColumnKind, TableColumn};
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Error, Executor as _, Row as _, SqlSafeStr as _,
-    SqliteConnection, Statement as _, TypeInfo as _, ValueRef as _,
-    raw_sql,
+    SqliteConnection, Statement as _, TypeInfo as _, ValueRef as _, raw_sql,
     sqlite::{SqliteColumn, SqliteConnectOptions, SqliteQueryResult, SqliteRow},
 };
 
@@ -49,7 +48,10 @@ pub(super) async fn open(connection: &Connection, read_only: bool) -> Result<Box
         .lock_handle()
         .await?
         .set_progress_handler(PROGRESS_STEPS, move || !flag.swap(false, Ordering::SeqCst));
-    Ok(Box::new(Sqlite { connection, interrupted }))
+    Ok(Box::new(Sqlite {
+        connection,
+        interrupted,
+    }))
 }
 
 #[async_trait]
@@ -60,7 +62,9 @@ impl Session for Sqlite {
         let items = raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(&mut self.connection);
         let done = drain(items, tables, SqliteQueryResult::rows_affected, row).await?;
         if tables.sets() == sets
-            && let Ok(statement) = (&mut self.connection).prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await
+            && let Ok(statement) = (&mut self.connection)
+                .prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())
+                .await
             && !statement.columns().is_empty()
         {
             tables.empty_set(statement.columns().iter().map(column).collect()).await;
@@ -105,7 +109,9 @@ fn row(row: &SqliteRow, tables: &mut Tables) -> Result<(), Error> {
         let type_info = value.type_info();
         match type_info.name() {
             _ if value.is_null() => tables.cell(index, None),
-            "INTEGER" | "BOOLEAN" => tables.cell_fmt(index, format_args!("{}", row.try_get_unchecked::<i64, _>(index)?)),
+            "INTEGER" | "BOOLEAN" => {
+                tables.cell_fmt(index, format_args!("{}", row.try_get_unchecked::<i64, _>(index)?))
+            }
             "REAL" => {
                 // `{:?}` keeps the point of a whole number, as SQLite's shell does.
                 tables.cell_fmt(index, format_args!("{:?}", row.try_get_unchecked::<f64, _>(index)?));
@@ -126,7 +132,11 @@ fn row(row: &SqliteRow, tables: &mut Tables) -> Result<(), Error> {
 
 fn column(column: &SqliteColumn) -> TableColumn {
     let type_name = column.type_info().name().to_owned();
-    TableColumn { name: column.name().to_owned(), kind: kind(&type_name), type_name }
+    TableColumn {
+        name: column.name().to_owned(),
+        kind: kind(&type_name),
+        type_name,
+    }
 }
 
 fn kind(type_name: &str) -> ColumnKind {
@@ -141,5 +151,8 @@ fn kind(type_name: &str) -> ColumnKind {
 
 fn is_change(sql: &str) -> bool {
     let word: String = sql.chars().take_while(char::is_ascii_alphabetic).collect();
-    matches!(word.to_ascii_uppercase().as_str(), "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH")
+    matches!(
+        word.to_ascii_uppercase().as_str(),
+        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH"
+    )
 }

@@ -45,7 +45,16 @@ struct Column {
 
 impl Tables {
     pub(super) fn new(sink: Arc<dyn Sink>, max_rows: Option<u64>) -> Self {
-        Self { sink, max_rows, statement: 0, next_table: 0, open: None, rows_returned: 0, rows_cut: false, queued: Vec::new() }
+        Self {
+            sink,
+            max_rows,
+            statement: 0,
+            next_table: 0,
+            open: None,
+            rows_returned: 0,
+            rows_cut: false,
+            queued: Vec::new(),
+        }
     }
 
     /// A statement begins: its result sets carry its number.
@@ -86,13 +95,19 @@ impl Tables {
 
     /// Writes a cell of the current row; `None` is NULL.
     pub(super) fn cell(&mut self, column: usize, text: Option<&[u8]>) {
-        let Some(open) = self.open.as_mut().filter(|open| !open.skips) else { return };
-        let Some(column) = open.batch.get_mut(column) else { return };
+        let Some(open) = self.open.as_mut().filter(|open| !open.skips) else {
+            return;
+        };
+        let Some(column) = open.batch.get_mut(column) else {
+            return;
+        };
         match text {
             None => column.lengths.push(0),
             Some(text) => {
                 column.text.extend_from_slice(text);
-                column.lengths.push(u32::try_from(text.len()).unwrap_or(u32::MAX - 1).saturating_add(1));
+                column
+                    .lengths
+                    .push(u32::try_from(text.len()).unwrap_or(u32::MAX - 1).saturating_add(1));
                 open.batch_bytes += text.len();
             }
         }
@@ -101,13 +116,19 @@ impl Tables {
     /// Writes a cell through a formatter, without a string in between.
     pub(super) fn cell_fmt(&mut self, column: usize, text: std::fmt::Arguments<'_>) {
         use std::io::Write as _;
-        let Some(open) = self.open.as_mut().filter(|open| !open.skips) else { return };
-        let Some(column) = open.batch.get_mut(column) else { return };
+        let Some(open) = self.open.as_mut().filter(|open| !open.skips) else {
+            return;
+        };
+        let Some(column) = open.batch.get_mut(column) else {
+            return;
+        };
         let before = column.text.len();
         // Writing into a Vec cannot fail.
         let _ = column.text.write_fmt(text);
         let length = column.text.len() - before;
-        column.lengths.push(u32::try_from(length).unwrap_or(u32::MAX - 1).saturating_add(1));
+        column
+            .lengths
+            .push(u32::try_from(length).unwrap_or(u32::MAX - 1).saturating_add(1));
         open.batch_bytes += length;
     }
 
@@ -131,7 +152,9 @@ impl Tables {
 
     /// Says whether the batch has its size.
     pub(super) fn is_full(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.batch_bytes >= BATCH_BYTES || open.batch_rows >= BATCH_ROWS)
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.batch_bytes >= BATCH_BYTES || open.batch_rows >= BATCH_ROWS)
     }
 
     /// Sends what is collected.
@@ -154,8 +177,19 @@ impl Tables {
         let table = self.next_table;
         self.next_table += 1;
         let batch = columns.iter().map(|_| Column::default()).collect();
-        self.open = Some(Open { table, rows_seen: 0, batch, batch_rows: 0, batch_bytes: 0, skips: false });
-        self.queued.push(now(EventBody::TableHeader(TableHeader { table, statement: self.statement, columns })));
+        self.open = Some(Open {
+            table,
+            rows_seen: 0,
+            batch,
+            batch_rows: 0,
+            batch_bytes: 0,
+            skips: false,
+        });
+        self.queued.push(now(EventBody::TableHeader(TableHeader {
+            table,
+            statement: self.statement,
+            columns,
+        })));
     }
 
     fn take_batch(&mut self) -> Option<Event> {
@@ -170,16 +204,26 @@ impl Tables {
                     lengths: Vec::with_capacity(column.lengths.len()),
                 };
                 let full = std::mem::replace(column, next);
-                ColumnData { text: full.text.into(), lengths: full.lengths }
+                ColumnData {
+                    text: full.text.into(),
+                    lengths: full.lengths,
+                }
             })
             .collect();
         let row_count = std::mem::take(&mut open.batch_rows);
         open.batch_bytes = 0;
-        Some(now(EventBody::TableRows(TableRows { table: open.table, row_count, columns })))
+        Some(now(EventBody::TableRows(TableRows {
+            table: open.table,
+            row_count,
+            columns,
+        })))
     }
 }
 
 /// An event of this moment.
 pub(super) fn now(body: EventBody) -> Event {
-    Event { time_us: UnixMicros::now().0, body }
+    Event {
+        time_us: UnixMicros::now().0,
+        body,
+    }
 }

@@ -92,7 +92,12 @@ fn next(scanner: &mut Scanner<'_>, dialect: Dialect) -> Result<Option<Statement>
         end = scanner.position();
     }
     let copy_data = (dialect == Dialect::Postgres && body.is_copy_from_stdin).then(|| scanner.take_copy_data());
-    Ok(Some(Statement { range: start..end, line, copy_data, tag: body.first_word }))
+    Ok(Some(Statement {
+        range: start..end,
+        line,
+        copy_data,
+        tag: body.first_word,
+    }))
 }
 
 /// What the words of a statement so far say about where it ends.
@@ -182,5 +187,8 @@ pub(crate) fn place(script: &str, offset: usize) -> (u32, u32) {
     let before = script.get(..offset.min(script.len())).unwrap_or(script);
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
 }

@@ -33,8 +33,20 @@ pub(super) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     pub(super) fn new(script: &'a str, dialect: Dialect) -> Self {
         // A byte order mark is no SQL.
-        let position = if script.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { script, bytes: script.as_bytes(), position, line: 1, counted: 0, dialect, delimiter: ";" }
+        let position = if script.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        Self {
+            script,
+            bytes: script.as_bytes(),
+            position,
+            line: 1,
+            counted: 0,
+            dialect,
+            delimiter: ";",
+        }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -74,8 +86,14 @@ impl<'a> Scanner<'a> {
     /// Passes a line `DELIMITER xx`, if one is next, and obeys it.
     pub(super) fn take_delimiter_line(&mut self) -> bool {
         const WORD: &str = "DELIMITER";
-        let line = self.script.get(self.position..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let Some((word, argument)) = line.split_once([' ', '\t']) else { return false };
+        let line = self
+            .script
+            .get(self.position..)
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or_default();
+        let Some((word, argument)) = line.split_once([' ', '\t']) else {
+            return false;
+        };
         if !word.eq_ignore_ascii_case(WORD) {
             return false;
         }
@@ -189,7 +207,9 @@ impl<'a> Scanner<'a> {
     /// Passes a quoted piece, if one is next; an unclosed one reaches to the end.
     fn skip_quoted(&mut self) -> bool {
         let rest = self.rest();
-        let Some(first) = rest.first().copied() else { return false };
+        let Some(first) = rest.first().copied() else {
+            return false;
+        };
         match (self.dialect, first) {
             (Dialect::Postgres, b'e' | b'E') if rest.get(1) == Some(&b'\'') => self.skip_until(2, b'\'', true),
             (Dialect::Postgres, b'$') => return self.skip_dollar_quoted(),
@@ -222,8 +242,18 @@ impl<'a> Scanner<'a> {
     fn skip_dollar_quoted(&mut self) -> bool {
         let rest = self.rest();
         // `a$b$` is a name, `$1` a parameter.
-        let after_word = self.position.checked_sub(1).and_then(|at| self.bytes.get(at)).copied().is_some_and(is_word);
-        let tag = rest.get(1..).unwrap_or_default().iter().take_while(|byte| is_word(**byte) && **byte != b'$').count();
+        let after_word = self
+            .position
+            .checked_sub(1)
+            .and_then(|at| self.bytes.get(at))
+            .copied()
+            .is_some_and(is_word);
+        let tag = rest
+            .get(1..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|byte| is_word(**byte) && **byte != b'$')
+            .count();
         let is_parameter = rest.get(1).is_some_and(u8::is_ascii_digit);
         if after_word || is_parameter || rest.get(tag + 1) != Some(&b'$') {
             return false;

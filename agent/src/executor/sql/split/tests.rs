@@ -6,7 +6,10 @@ use super::{Dialect, place, split};
 
 fn check(dialect: Dialect, script: &str, expected: &[&str]) {
     let statements = split(script, dialect).unwrap();
-    let texts: Vec<&str> = statements.iter().map(|statement| &script[statement.range.clone()]).collect();
+    let texts: Vec<&str> = statements
+        .iter()
+        .map(|statement| &script[statement.range.clone()])
+        .collect();
     assert_eq!(texts, expected, "script: {script}");
 }
 
@@ -16,9 +19,17 @@ fn plain_statements_are_cut_at_semicolons() {
         check(dialect, "SELECT 1; SELECT 2", &["SELECT 1", "SELECT 2"]);
         check(dialect, ";;\n ; SELECT 1;;", &["SELECT 1"]);
         check(dialect, "  -- nothing\n /* at all */ ", &[]);
-        check(dialect, "SELECT 'a;b', \"c;d\"; SELECT ';'", &["SELECT 'a;b', \"c;d\"", "SELECT ';'"]);
+        check(
+            dialect,
+            "SELECT 'a;b', \"c;d\"; SELECT ';'",
+            &["SELECT 'a;b', \"c;d\"", "SELECT ';'"],
+        );
         check(dialect, "SELECT 'it''s;'; SELECT 2", &["SELECT 'it''s;'", "SELECT 2"]);
-        check(dialect, "SELECT /* ; */ 1; -- ;\nSELECT 2 -- ;", &["SELECT /* ; */ 1", "SELECT 2"]);
+        check(
+            dialect,
+            "SELECT /* ; */ 1; -- ;\nSELECT 2 -- ;",
+            &["SELECT /* ; */ 1", "SELECT 2"],
+        );
     }
 }
 
@@ -31,18 +42,39 @@ fn trailing_comments_stay_out_of_a_statement() {
 #[test]
 fn postgres_knows_nested_comments_and_dollar_quotes() {
     let dialect = Dialect::Postgres;
-    check(dialect, "SELECT /* a /* ; */ ; */ 1; SELECT 2", &["SELECT /* a /* ; */ ; */ 1", "SELECT 2"]);
-    check(dialect, "DO $$ BEGIN; END; $$; SELECT 2", &["DO $$ BEGIN; END; $$", "SELECT 2"]);
-    check(dialect, "SELECT $a$ ; $$ ; $a$; SELECT $1", &["SELECT $a$ ; $$ ; $a$", "SELECT $1"]);
+    check(
+        dialect,
+        "SELECT /* a /* ; */ ; */ 1; SELECT 2",
+        &["SELECT /* a /* ; */ ; */ 1", "SELECT 2"],
+    );
+    check(
+        dialect,
+        "DO $$ BEGIN; END; $$; SELECT 2",
+        &["DO $$ BEGIN; END; $$", "SELECT 2"],
+    );
+    check(
+        dialect,
+        "SELECT $a$ ; $$ ; $a$; SELECT $1",
+        &["SELECT $a$ ; $$ ; $a$", "SELECT $1"],
+    );
     check(dialect, "SELECT a$b$ ; SELECT 1", &["SELECT a$b$", "SELECT 1"]);
-    check(dialect, r"SELECT E'\';', 'a\'; SELECT 2", &[r"SELECT E'\';', 'a\'", "SELECT 2"]);
+    check(
+        dialect,
+        r"SELECT E'\';', 'a\'; SELECT 2",
+        &[r"SELECT E'\';', 'a\'", "SELECT 2"],
+    );
 }
 
 #[test]
 fn postgres_routines_with_an_atomic_body_are_one_statement() {
-    let body = "CREATE OR REPLACE FUNCTION f(a int) RETURNS int BEGIN ATOMIC SELECT CASE WHEN a > 1 THEN 1 END; SELECT 2; END";
+    let body =
+        "CREATE OR REPLACE FUNCTION f(a int) RETURNS int BEGIN ATOMIC SELECT CASE WHEN a > 1 THEN 1 END; SELECT 2; END";
     check(Dialect::Postgres, &format!("{body}; SELECT 3"), &[body, "SELECT 3"]);
-    check(Dialect::Postgres, "BEGIN; SELECT 1; END; SELECT 2", &["BEGIN", "SELECT 1", "END", "SELECT 2"]);
+    check(
+        Dialect::Postgres,
+        "BEGIN; SELECT 1; END; SELECT 2",
+        &["BEGIN", "SELECT 1", "END", "SELECT 2"],
+    );
 }
 
 #[test]
@@ -74,15 +106,32 @@ fn mysql_knows_its_delimiters_comments_and_escapes() {
         &["CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CALL p()"],
     );
     check(dialect, "delimiter $$\nSELECT 1; SELECT 2$$", &["SELECT 1; SELECT 2"]);
-    check(dialect, "SELECT 1 # ;\n; SELECT 5--1; SELECT 2 -- ;", &["SELECT 1", "SELECT 5--1", "SELECT 2"]);
-    check(dialect, r#"SELECT 'a\';', "b\";", `c;`; SELECT 2"#, &[r#"SELECT 'a\';', "b\";", `c;`"#, "SELECT 2"]);
-    check(dialect, "/*!40101 SET NAMES utf8 */; SELECT 1", &["/*!40101 SET NAMES utf8 */", "SELECT 1"]);
+    check(
+        dialect,
+        "SELECT 1 # ;\n; SELECT 5--1; SELECT 2 -- ;",
+        &["SELECT 1", "SELECT 5--1", "SELECT 2"],
+    );
+    check(
+        dialect,
+        r#"SELECT 'a\';', "b\";", `c;`; SELECT 2"#,
+        &[r#"SELECT 'a\';', "b\";", `c;`"#, "SELECT 2"],
+    );
+    check(
+        dialect,
+        "/*!40101 SET NAMES utf8 */; SELECT 1",
+        &["/*!40101 SET NAMES utf8 */", "SELECT 1"],
+    );
 }
 
 #[test]
 fn sqlite_triggers_are_one_statement() {
-    let trigger = "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET c = CASE WHEN 1 THEN 2 END; DELETE FROM d; END";
-    check(Dialect::Sqlite, &format!("{trigger}; SELECT [;], `;`"), &[trigger, "SELECT [;], `;`"]);
+    let trigger =
+        "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET c = CASE WHEN 1 THEN 2 END; DELETE FROM d; END";
+    check(
+        Dialect::Sqlite,
+        &format!("{trigger}; SELECT [;], `;`"),
+        &[trigger, "SELECT [;], `;`"],
+    );
 }
 
 #[test]
