@@ -290,10 +290,18 @@ reasons! {
     DataTooNew = ("DATA_TOO_NEW", FailedPrecondition, PRECONDITION, Never, ["path"]),
     /// No space left.
     DiskFull = ("DISK_FULL", ResourceExhausted, SERVER, Later, ["path"]),
+    /// The cloud's database cannot be opened at its start.
+    DatabaseNotOpened = ("DATABASE_NOT_OPENED", FailedPrecondition, PRECONDITION, Later, ["url", "detail"]),
+    /// Another cloud works on the database.
+    DatabaseInUse = ("DATABASE_IN_USE", FailedPrecondition, PRECONDITION, Later, ["url"]),
     /// Another process uses the data folder.
     DataFolderLocked = ("DATA_FOLDER_LOCKED", FailedPrecondition, PRECONDITION, Never, ["path"]),
     /// The data folder cannot be written.
     DataFolderUnwritable = ("DATA_FOLDER_UNWRITABLE", FailedPrecondition, PRECONDITION, Never, ["path", "detail"]),
+    /// Another agent uses the state folder.
+    StateFolderLocked = ("STATE_FOLDER_LOCKED", FailedPrecondition, PRECONDITION, Never, ["path"]),
+    /// The agent's state folder cannot be used.
+    StateFolderUnusable = ("STATE_FOLDER_UNUSABLE", FailedPrecondition, PRECONDITION, Never, ["path", "detail"]),
     /// Another process listens on the address.
     PortInUse = ("PORT_IN_USE", FailedPrecondition, PRECONDITION, Never, ["address"]),
     /// A setting that makes no sense.

@@ -184,8 +184,22 @@ fn write_unless_there(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
+/// Returns the command that runs the agent on this state folder.
+pub fn start_line(state: &StateDir) -> String {
+    if *state == StateDir::default_for_user() {
+        return "opslink-agent run".to_owned();
+    }
+    let dir = state.path().display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if dir.chars().all(is_plain) {
+        format!("opslink-agent run --state {dir}")
+    } else {
+        format!("opslink-agent run --state '{}'", dir.replace('\'', r"'\''"))
+    }
+}
+
 fn unwritable(state: &StateDir, error: &(dyn std::error::Error + 'static)) -> Problem {
-    Problem::new(Reason::DataFolderUnwritable)
+    Problem::new(Reason::StateFolderUnusable)
         .with("path", state.path().display())
         .with("detail", dial::chain_text(error))
 }

@@ -100,3 +100,16 @@ fn showing_the_pinned_authority_beside_a_foreign_leaf_does_not_help() {
     assert!(check(&ours, &other.server("c"), &[other.der(), ours.der()], "c").is_err());
     assert!(check(&ours, &other.server("c"), &[ours.der()], "c").is_err());
 }
+
+#[test]
+fn the_start_line_repeats_a_state_folder_of_ones_own() {
+    assert_eq!(start_line(&StateDir::default_for_user()), "opslink-agent run");
+    assert_eq!(
+        start_line(&StateDir::new("/srv/a-1")),
+        "opslink-agent run --state /srv/a-1"
+    );
+    assert_eq!(
+        start_line(&StateDir::new("/my agent's")),
+        r"opslink-agent run --state '/my agent'\''s'"
+    );
+}

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod launch;
 pub mod link;
 pub mod policy;
+pub mod policy_file;
 pub mod run;
 pub mod runner;
 pub mod simulate;

@@ -39,7 +39,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Joins this machine to a cloud with a token from `cloudctl agent token create` or the console.
+    /// Joins this machine to a cloud with a token from `cloudctl agent join-token create` or the console.
     Join {
         /// The cloud: https://host:7443
         url: String,
@@ -180,7 +180,7 @@ fn join(options: JoinOptions, state: &StateDir, start: bool, ready_json: bool) -
     if start {
         return run(state, ready_json);
     }
-    say("start it with: opslink-agent run");
+    say(&format!("start it with: {}", join::start_line(state)));
     Ok(())
 }
 
@@ -267,7 +267,7 @@ fn lock(state: &StateDir) -> Result<File, Problem> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Problem::new(Reason::DataFolderLocked).with("path", state.path().display()))
+            Err(Problem::new(Reason::StateFolderLocked).with("path", state.path().display()))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(unusable(state, &error)),
     }
@@ -306,7 +306,7 @@ fn log_level() -> tracing::Level {
 }
 
 fn unusable(state: &StateDir, error: &(dyn std::error::Error + 'static)) -> Problem {
-    Problem::new(Reason::DataFolderUnwritable)
+    Problem::new(Reason::StateFolderUnusable)
         .with("path", state.path().display())
         .with("detail", opslink_agent::dial::chain_text(error))
 }

@@ -28,6 +28,7 @@ use crate::{
     launch::Launcher,
     link::{Admission, LinkEnd, Reactor},
     policy::Policy,
+    policy_file::PolicyFile,
 };
 
 /// Wait when only an operator can help, by upgrading one of the two ends.
@@ -42,7 +43,7 @@ const RENEWAL_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Where an agent's rules and endpoints come from.
 #[derive(Debug, Clone)]
 pub enum Rules {
-    /// From these files, read again for each link.
+    /// From these files. The policy is read again for each task when it was changed, both for each link.
     Files {
         /// `policy.toml`.
         policy: PathBuf,
@@ -76,14 +77,12 @@ impl<L: Launcher + ?Sized> Agent<L> {
     /// What the operator has to know: the certificate is revoked, or a file cannot be used.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Problem> {
         let address = Address::parse(&self.identity.cloud_url).map_err(|error| config_invalid("cloud_url", &error))?;
-        let policy = self.policy()?;
-        let admission = Admission::new(self.identity.agent_id, &self.identity.task_keys, policy);
+        let admission = self.admission()?;
         let mut reactor = Reactor::new(Arc::clone(&self.launcher), admission);
         let identity = Mutex::new(self.identity.clone());
         let process_nonce = uuid::Uuid::new_v4().to_string();
         let mut pause = Pause::default();
         loop {
-            reactor.admission_mut().set_policy(self.policy()?);
             let outcome = self
                 .one_link(&address, &identity, &mut reactor, &process_nonce, &mut pause, &stop)
                 .await?;
@@ -128,7 +127,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 }
             },
         };
-        let hello = self.hello(process_nonce)?;
+        let hello = self.hello(process_nonce, reactor.admission_mut().policy())?;
         let on_up = || {
             tracing::info!(cloud = %address.url(), "link is up");
             pause.reset();
@@ -181,19 +180,24 @@ impl<L: Launcher + ?Sized> Agent<L> {
         }
     }
 
-    fn policy(&self) -> Result<Policy, Problem> {
+    /// Without a policy nothing is allowed: the agent does not start then.
+    fn admission(&self) -> Result<Admission, Problem> {
+        let admission = |policy| Admission::new(self.identity.agent_id, &self.identity.task_keys, policy);
         match &self.rules {
-            Rules::Fixed(policy) => Ok(policy.clone()),
-            Rules::Files { policy, .. } => Policy::load(policy).map_err(|error| {
-                let detail = dial::chain_text(&error);
-                Problem::new(Reason::PolicyInvalid)
-                    .with("path", policy.display())
-                    .with("detail", detail)
-            }),
+            Rules::Fixed(policy) => Ok(admission(policy.clone())),
+            Rules::Files { policy: path, .. } => {
+                let (file, policy) = PolicyFile::open(path).map_err(|error| {
+                    let detail = dial::chain_text(&error);
+                    Problem::new(Reason::PolicyInvalid)
+                        .with("path", path.display())
+                        .with("detail", detail)
+                })?;
+                Ok(admission(policy).following(file))
+            }
         }
     }
 
-    fn hello(&self, process_nonce: &str) -> Result<pb::Hello, Problem> {
+    fn hello(&self, process_nonce: &str, policy: &Policy) -> Result<pb::Hello, Problem> {
         let connections = match &self.rules {
             Rules::Fixed(_) => Connections::default(),
             Rules::Files { connections, .. } => Connections::load(connections).map_err(|error| {
@@ -204,7 +208,6 @@ impl<L: Launcher + ?Sized> Agent<L> {
             })?,
         };
         let executors = executor::all();
-        let policy = self.policy()?;
         // What the policy forbids is no capability: nobody should find that out by a refusal.
         let healthy = executors
             .iter()

@@ -196,7 +196,7 @@ async fn join_one(channel: Channel, address: &Address, token: &Secret, name: Str
 }
 
 fn unwritable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Problem {
-    Problem::new(Reason::DataFolderUnwritable)
+    Problem::new(Reason::StateFolderUnusable)
         .with("path", path.display())
         .with("detail", dial::chain_text(error))
 }

@@ -1,7 +1,7 @@
 //! The program `opslink-cloud`: options in, [`opslink_cloud::server`] runs, signals stop it.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     process::{ExitCode, Termination},
 };
 
@@ -93,7 +93,8 @@ fn start_log(json: bool) {
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,h2=warn,hyper=warn"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if json {
         log.json().init();
     } else {

@@ -68,7 +68,7 @@ impl<L: Launcher + ?Sized> Reactor<L> {
         }
     }
 
-    /// Replaces the admission: a new policy, for tasks from now on.
+    /// Which tasks are obeyed.
     pub fn admission_mut(&mut self) -> &mut Admission {
         &mut self.admission
     }

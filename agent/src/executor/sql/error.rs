@@ -18,10 +18,42 @@ pub(super) enum Offset {
     Line(u32),
 }
 
-/// Turns a problem into what the runner reports.
+/// Turns a problem into what the runner reports: what, why and what to do, in one line.
 pub(super) fn failure(problem: Problem) -> Failure {
-    let (what, fix) = (problem.what(Language::En), problem.fix(Language::En));
-    Failure { reason: problem.reason.code(), message: format!("{what} {fix}") }
+    let lines = [
+        problem.what(Language::En),
+        problem.why(Language::En),
+        problem.fix(Language::En),
+    ];
+    let sentences: Vec<String> = lines
+        .iter()
+        .filter(|line| !line.is_empty())
+        .map(|line| sentence(line))
+        .collect();
+    Failure {
+        reason: problem.reason.code(),
+        message: sentences.join(" "),
+    }
+}
+
+/// What databases and parsers say has no full stop; between two sentences it needs one.
+fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '!', '?', ':']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+/// The server's or the system's own words, without the driver's.
+fn words(error: &Error) -> String {
+    match error {
+        Error::Database(database) => database.message().to_owned(),
+        Error::Io(error) => error.to_string(),
+        // The driver's list is open; what it says itself is all that is known.
+        other => other.to_string(),
+    }
 }
 
 /// Says why a connection could not be opened.
@@ -37,7 +69,11 @@ pub(super) fn connect(connection: &str, error: &Error) -> Failure {
         }
         _ => Reason::DatabaseDown,
     };
-    failure(Problem::new(reason).with("connection", connection).with("detail", error.to_string()))
+    failure(
+        Problem::new(reason)
+            .with("connection", connection)
+            .with("detail", words(error)),
+    )
 }
 
 /// SQLSTATE class 28, and PostgreSQL's and MySQL's "no such database": the login as configured is not accepted.
@@ -46,20 +82,34 @@ fn is_refused_login(code: Option<&str>) -> bool {
 }
 
 /// Says why a statement failed, with its place in the script.
-pub(super) fn statement(error: &Error, offset: Option<Offset>, script: &str, start: usize, line: u32) -> StatementError {
+pub(super) fn statement(
+    error: &Error,
+    offset: Option<Offset>,
+    script: &str,
+    start: usize,
+    line: u32,
+) -> StatementError {
     let (line, column) = match offset {
         Some(Offset::Byte(offset)) => place(script, start + offset),
         Some(Offset::Line(inner)) => (line + inner.saturating_sub(1), 0),
         None => (line, 0),
     };
     let Error::Database(database) = error else {
-        return StatementError { message: error.to_string(), line, column, ..StatementError::default() };
+        return StatementError {
+            message: error.to_string(),
+            line,
+            column,
+            ..StatementError::default()
+        };
     };
     let postgres = database.try_downcast_ref::<PgDatabaseError>();
     StatementError {
         message: database.message().to_owned(),
         code: database.code().unwrap_or_default().into_owned(),
-        detail: postgres.and_then(PgDatabaseError::detail).unwrap_or_default().to_owned(),
+        detail: postgres
+            .and_then(PgDatabaseError::detail)
+            .unwrap_or_default()
+            .to_owned(),
         hint: postgres.and_then(PgDatabaseError::hint).unwrap_or_default().to_owned(),
         line,
         column,
@@ -70,9 +120,10 @@ pub(super) fn statement(error: &Error, offset: Option<Offset>, script: &str, sta
 pub(super) fn postgres_offset(error: &Error, sql: &str) -> Option<Offset> {
     let Error::Database(database) = error else { return None };
     match database.try_downcast_ref::<PgDatabaseError>()?.position()? {
-        PgErrorPosition::Original(character) => {
-            sql.char_indices().nth(character.checked_sub(1)?).map(|(offset, _)| Offset::Byte(offset))
-        }
+        PgErrorPosition::Original(character) => sql
+            .char_indices()
+            .nth(character.checked_sub(1)?)
+            .map(|(offset, _)| Offset::Byte(offset)),
         PgErrorPosition::Internal { .. } => None,
     }
 }
@@ -82,16 +133,23 @@ pub(super) fn mysql_offset(error: &Error, sql: &str) -> Option<Offset> {
     let message = error.to_string();
     let (before, line) = message.rsplit_once("at line ")?;
     let line: u32 = line.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
-    let near = before.rsplit_once("near '").map(|(_, near)| near.trim_end().trim_end_matches('\''));
+    let near = before
+        .rsplit_once("near '")
+        .map(|(_, near)| near.trim_end().trim_end_matches('\''));
     // The quoted rest of the statement stands in it word for word, once: then the column is known too.
-    let found = near.filter(|near| !near.is_empty()).and_then(|near| only_match(sql, near));
+    let found = near
+        .filter(|near| !near.is_empty())
+        .and_then(|near| only_match(sql, near));
     Some(found.map_or(Offset::Line(line), Offset::Byte))
 }
 
 /// SQLite says `near "word": syntax error`, or `no such column: word`.
 pub(super) fn sqlite_offset(error: &Error, sql: &str) -> Option<Offset> {
     let message = error.to_string();
-    let near = message.split_once("near \"").and_then(|(_, rest)| rest.split_once('"')).map(|(word, _)| word);
+    let near = message
+        .split_once("near \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(word, _)| word);
     let named = ["no such table: ", "no such column: ", "no such function: "]
         .iter()
         .find_map(|prefix| message.split_once(prefix).map(|(_, word)| word.trim()));
@@ -103,5 +161,36 @@ fn only_match(sql: &str, word: &str) -> Option<usize> {
     match (matches.next(), matches.next()) {
         (Some(offset), None) => Some(offset),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_and_why_and_what_to_do() {
+        let detail = "lines that begin with a backslash are commands of psql";
+        let failure = failure(Problem::new(Reason::SqlSyntax).with("line", 3).with("detail", detail));
+        assert_eq!(failure.reason, "SQL_SYNTAX");
+        let (before, after) = failure.message.split_once(detail).expect("the cause is told");
+        assert!(before.contains("line 3"), "{before}");
+        assert!(after.starts_with(". Correct"), "{after}");
+    }
+
+    #[test]
+    fn a_refused_connection_is_told_in_the_words_of_the_system() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "Connection refused (os error 111)");
+        let failure = connect("main", &Error::Io(refused));
+        assert_eq!(failure.reason, "DATABASE_DOWN");
+        assert!(
+            failure
+                .message
+                .contains("“main” does not answer. Connection refused (os error 111). "),
+            "{}",
+            failure.message
+        );
     }
 }

@@ -45,16 +45,29 @@ enum Ended {
 impl<'a> Run<'a> {
     pub(super) fn new(spec: &'a SqlSpec, ctx: &'a Context, session: Box<dyn Session>) -> Self {
         let tables = Tables::new(ctx.sink.clone(), spec.max_rows);
-        Self { spec, ctx, session, tables, notices: Notices::default() }
+        Self {
+            spec,
+            ctx,
+            session,
+            tables,
+            notices: Notices::default(),
+        }
     }
 
     /// Runs them all, and ends the transaction.
     pub(super) async fn all(mut self, statements: &[Statement]) -> Result<Finish, Failure> {
         let single = self.spec.transaction == SqlTransaction::Single;
         if single {
-            self.control("BEGIN").await.map_err(|error| error::connect("BEGIN", &error))?;
+            let connection = self.spec.connection.as_deref().unwrap_or("default");
+            self.control("BEGIN")
+                .await
+                .map_err(|error| error::connect(connection, &error))?;
             if self.session.commits_ddl() {
-                self.note(Level::Info, "DDL on this database commits by itself, also inside one transaction").await;
+                self.note(
+                    Level::Info,
+                    "DDL on this database commits by itself, also inside one transaction",
+                )
+                .await;
             }
         }
         let mut finish = succeeded();
@@ -98,7 +111,11 @@ impl<'a> Run<'a> {
     async fn end_transaction(&mut self, finish: Finish) -> Finish {
         if finish.state != ExecutionState::Succeeded {
             let rolled_back = self.control("ROLLBACK").await.is_ok();
-            let message = if rolled_back { "everything was rolled back" } else { "the connection was lost: the database rolls back" };
+            let message = if rolled_back {
+                "everything was rolled back"
+            } else {
+                "the connection was lost: the database rolls back"
+            };
             self.note(Level::Warning, message).await;
             return finish;
         }
@@ -116,7 +133,12 @@ impl<'a> Run<'a> {
     async fn one(&mut self, number: u32, statement: &Statement) -> Ended {
         let sql = self.spec.script.get(statement.range.clone()).unwrap_or_default();
         let summary = summary(sql);
-        self.emit(EventBody::StatementStart(StatementStart { statement: number, line: statement.line, summary })).await;
+        self.emit(EventBody::StatementStart(StatementStart {
+            statement: number,
+            line: statement.line,
+            summary,
+        }))
+        .await;
         self.ctx.sink.flush();
         self.tables.begin_statement(number);
 
@@ -172,9 +194,11 @@ impl<'a> Run<'a> {
             EndedBy::Cancel => Ended::Canceled,
             EndedBy::Timeout => Ended::Badly(failed(Reason::StatementTimeout, told.line, &detail)),
             EndedBy::Itself => match error {
-                Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed | Error::PoolClosed => {
-                    Ended::Gone(failed(Reason::SqlFailed, told.line, &format!("the connection was lost: {detail}")))
-                }
+                Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed | Error::PoolClosed => Ended::Gone(failed(
+                    Reason::SqlFailed,
+                    told.line,
+                    &format!("the connection was lost: {detail}"),
+                )),
                 _ => Ended::Badly(failed(Reason::SqlFailed, told.line, &detail)),
             },
         }
@@ -183,9 +207,10 @@ impl<'a> Run<'a> {
     /// Runs one statement until it ends, is canceled, or is too slow; then the database is asked to end it.
     async fn guarded(&mut self, sql: &str, statement: &Statement) -> (Result<Done, Error>, EndedBy) {
         let killer = self.session.killer();
-        let data = statement.copy_data.clone().map(|range| {
-            Bytes::copy_from_slice(self.spec.script.as_bytes().get(range).unwrap_or_default())
-        });
+        let data = statement
+            .copy_data
+            .clone()
+            .map(|range| Bytes::copy_from_slice(self.spec.script.as_bytes().get(range).unwrap_or_default()));
         let dispatch = self.notices.dispatch();
         let session = &mut self.session;
         let tables = &mut self.tables;
@@ -219,18 +244,32 @@ impl<'a> Run<'a> {
             }
         }
         // Closing the connection is the last means: databases end a statement whose client is gone.
-        (Err(Error::Protocol("the database did not end the statement; the connection was closed".into())), ended_by)
+        (
+            Err(Error::Protocol(
+                "the database did not end the statement; the connection was closed".into(),
+            )),
+            ended_by,
+        )
     }
 
     async fn note_unsent(&mut self, count: usize) {
         if count > 0 {
-            let message = format!("{count} statement{} after this one {} not sent", if count == 1 { "" } else { "s" }, if count == 1 { "was" } else { "were" });
+            let message = format!(
+                "{count} statement{} after this one {} not sent",
+                if count == 1 { "" } else { "s" },
+                if count == 1 { "was" } else { "were" }
+            );
             self.note(Level::Warning, &message).await;
         }
     }
 
     async fn note(&mut self, level: Level, message: &str) {
-        self.emit(EventBody::Note(Note { level, reason: String::new(), message: message.to_owned() })).await;
+        self.emit(EventBody::Note(Note {
+            level,
+            reason: String::new(),
+            message: message.to_owned(),
+        }))
+        .await;
     }
 
     async fn emit(&mut self, body: EventBody) {
