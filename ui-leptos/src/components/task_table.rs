@@ -23,7 +23,7 @@ pub(crate) fn TaskTable(
     tasks: Vec<pb::Task>,
 ) -> impl IntoView {
     view! {
-        <div class="table-frame table-scroll">
+        <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("tasks")>
             <table class="list-table">
                 <thead>
                     <tr>

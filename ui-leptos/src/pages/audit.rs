@@ -62,7 +62,7 @@ pub(crate) fn AuditPage() -> impl IntoView {
             None => view! { <Skeleton rows=8 /> }.into_any(),
             Some(events) if events.is_empty() => view! { <Empty icon="audit" heading=t("audit-none") /> }.into_any(),
             Some(events) => view! {
-                <div class="table-frame table-scroll">
+                <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("audit")>
                     <table class="list-table">
                         <thead>
                             <tr>

@@ -104,7 +104,7 @@ fn Table(tokens: Vec<pb::Token>, revoking: RwSignal<Option<pb::Token>>, may: Sig
         }
     };
     view! {
-        <div class="table-frame table-scroll">
+        <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("tokens")>
             <table class="list-table">
                 <thead>
                     <tr>
