@@ -4,10 +4,7 @@ use leptos::prelude::*;
 use opslink::pb::{AgentStatus, TaskState};
 
 use super::icon::Icon;
-use crate::{
-    i18n::t,
-    logic::taskview::task_word,
-};
+use crate::{i18n::t, logic::taskview::task_word};
 
 /// A state's badge by its word.
 #[component]
