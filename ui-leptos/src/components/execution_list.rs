@@ -77,7 +77,7 @@ fn Row(
     let over = is_over(execution.state());
     let attempt = execution.attempt_number;
     let took = move || {
-        let end = execution.finished_at.clone().filter(|_| over);
+        let end = execution.finished_at.filter(|_| over);
         let now = if over { 0 } else { now.get() };
         execution
             .started_at

@@ -44,11 +44,9 @@ pub(crate) fn KeyboardHelp() -> impl IntoView {
         going.set_value(0.0);
         match key.as_str() {
             "?" => open.set(true),
-            "/" => {
-                if document().get_element_by_id("filter").is_some() {
-                    event.prevent_default();
-                    dom::focus("filter");
-                }
+            "/" if document().get_element_by_id("filter").is_some() => {
+                event.prevent_default();
+                dom::focus("filter");
             }
             "g" => going.set_value(dom::tick_ms()),
             key if after_g => {

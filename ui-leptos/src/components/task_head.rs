@@ -76,7 +76,7 @@ fn About(task: Task) -> impl IntoView {
         selector.names.join(", ")
     };
     let id = task.id.clone();
-    let (created, ended) = (task.created_at.clone(), task.finished_at.clone().filter(|_| finished));
+    let (created, ended) = (task.created_at, task.finished_at.filter(|_| finished));
     let took = move || elapsed(created.as_ref(), ended.as_ref(), if finished { 0 } else { now.get() });
     view! {
         <p class="task-about">
@@ -84,7 +84,7 @@ fn About(task: Task) -> impl IntoView {
             {(task.cancel_requested && !finished).then(|| view! { <span class="muted">{t("cancel-underway")}</span> })}
             <span class="num" title=t("duration")>{took}</span>
             <span>{task.created_by.clone()}</span>
-            <Ago time=task.created_at.clone() />
+            <Ago time=task.created_at />
             <span class="label" title=t("target")>{meant}</span>
             {(!task.reason.is_empty()).then(|| view! { <span class="muted">{task.reason.clone()}</span> })}
             <span class="task-id mono">{format::short_id(&task.id).to_owned()}<CopyButton text=Signal::stored(id) label=t("copy-id") /></span>

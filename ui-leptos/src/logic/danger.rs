@@ -19,9 +19,10 @@ pub fn shell(script: &str) -> Vec<Hint> {
         let recursive = |flags: &&str| flags.starts_with('-') && flags.contains(['r', 'R']);
         if has("rm") && words.iter().any(recursive) {
             Some("danger-rm")
-        } else if words.iter().any(|word| word.starts_with("mkfs")) || has("wipefs") {
-            Some("danger-format")
-        } else if has("dd") && line.contains("of=/dev/") {
+        } else if words.iter().any(|word| word.starts_with("mkfs"))
+            || has("wipefs")
+            || (has("dd") && line.contains("of=/dev/"))
+        {
             Some("danger-format")
         } else if has("shutdown") || has("reboot") || has("poweroff") || has("halt") {
             Some("danger-power")

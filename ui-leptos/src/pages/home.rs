@@ -137,7 +137,7 @@ fn Fleet(live: AgentsLive) -> impl IntoView {
                                 <li>
                                     <A href=format!("/agents/{}", agent.name) attr:class="cell-cut">{name}</A>
                                     <AgentBadge status=agent.status() />
-                                    <span class="muted small nowrap"><Ago time=agent.last_seen_at.clone() /></span>
+                                    <span class="muted small nowrap"><Ago time=agent.last_seen_at /></span>
                                 </li>
                             }}).collect_view()}
                         </ul>
