@@ -7,9 +7,10 @@ use opslink_harness::{Fleet, proxy::Proxy, wait_for};
 
 use crate::support::{LIMIT, detached, executions, wait_state, wait_verified};
 
-/// T01: 200 cuts while 100 MiB of random bytes pass.
+/// T01, narrower: up to 200 cuts (at least 100, or it fails) while 100 MiB of random bytes pass. Standard output is
+/// compared byte for byte; standard error by the cloud's own check against the runner's digest, and by length.
 #[test]
-fn no_byte_is_lost_over_two_hundred_cuts() -> Result<()> {
+fn no_byte_is_lost_over_a_hundred_cuts_and_more() -> Result<()> {
     const CUTS: u64 = 200;
     const BYTES: u64 = 100 * 1024 * 1024;
     let mut fleet = Fleet::start(&[])?;
