@@ -72,6 +72,8 @@ pub(crate) struct Fired {
     pub(crate) bit: bool,
 }
 
+/// Shortest way of a message.
+pub(crate) const LATENCY_MIN: Duration = Duration::from_millis(1);
 /// Longest way of a message; what was sent before a fault may arrive so long after its begin.
 pub(crate) const LATENCY_MAX: Duration = Duration::from_millis(40);
 
@@ -134,11 +136,11 @@ impl Fault {
             Kind::Hold => sim.hold(self.agent, CLOUD),
             Kind::AgentCrash => {
                 assert!(sim.is_host_running(self.agent), "the agent was dead before the fault");
-                sim.crash(self.agent);
+                crash(sim, self.agent);
             }
             Kind::CloudCrash => {
                 assert!(sim.is_host_running(CLOUD), "the cloud was dead before the fault");
-                sim.crash(CLOUD);
+                crash(sim, CLOUD);
             }
             Kind::LinkCut => shared.cut(self.agent),
         }
@@ -187,4 +189,14 @@ impl Fault {
         };
         Fired { kind: self.kind, bit }
     }
+}
+
+/// Kills a host; the ends of its connections leave at once.
+///
+/// A runtime that is dropped drops its tasks, and so their connections, in an order that hangs on how many tasks the
+/// process ever had, and the last message of each draws its latency. With one latency for all, the order is nothing.
+fn crash(sim: &mut Sim<'_>, host: &str) {
+    sim.set_max_message_latency(LATENCY_MIN);
+    sim.crash(host);
+    sim.set_max_message_latency(LATENCY_MAX);
 }

@@ -31,7 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     check, client,
-    faults::{Fault, Fired, LATENCY_MAX},
+    faults::{Fault, Fired, LATENCY_MAX, LATENCY_MIN},
     machine::Machine,
     net::{CLOUD, Dialer, Door, Meter, PORT},
     script::{AGENTS, Job},
@@ -160,7 +160,7 @@ pub(crate) fn run(seed: u64) -> Report {
         .rng_seed(seed)
         .simulation_duration(LIMIT)
         .tick_duration(TICK)
-        .min_message_latency(Duration::from_millis(1))
+        .min_message_latency(LATENCY_MIN)
         .max_message_latency(LATENCY_MAX)
         // Messages, not bytes; a full queue would be a fault that nobody asked for.
         .tcp_capacity(65_536)

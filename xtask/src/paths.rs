@@ -5,9 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Returns the root of the checkout.
+/// Returns the root of the checkout that cargo runs this for, which may not be the one that it was built in: checkouts
+/// can share a target folder.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = Path::new(&manifest);
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 

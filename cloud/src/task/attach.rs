@@ -4,7 +4,7 @@
 //! the link, or is in what is read, or looks for the link once more after its commit. Frames wait for the Welcome, so
 //! nothing that is sent here can be answered before the reconciliation is through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use opslink::{
     id::{AgentId, AttemptId},
@@ -123,7 +123,7 @@ impl Engine {
         self.links.admit(arrival, epoch);
         self.sync_online(agent);
 
-        let reported: HashMap<AttemptId, &pb::AttemptReport> = hello
+        let reported: BTreeMap<AttemptId, &pb::AttemptReport> = hello
             .attempts
             .iter()
             .filter_map(|report| Some((report.attempt_id.parse().ok()?, report)))
@@ -141,7 +141,7 @@ impl Engine {
     async fn settle(
         &self,
         open: Vec<Execution>,
-        reported: &HashMap<AttemptId, &pb::AttemptReport>,
+        reported: &BTreeMap<AttemptId, &pb::AttemptReport>,
     ) -> store::Result<Vec<Execution>> {
         let now = UnixMicros::now();
         let infos = self.infos(open.iter().map(|execution| execution.task_id)).await?;
@@ -183,7 +183,7 @@ impl Engine {
         &self,
         agent: AgentId,
         open: &[Execution],
-        reported: &HashMap<AttemptId, &pb::AttemptReport>,
+        reported: &BTreeMap<AttemptId, &pb::AttemptReport>,
     ) -> store::Result<Vec<pb::AttemptWanted>> {
         let open: HashMap<AttemptId, &Execution> = open
             .iter()

@@ -9,7 +9,7 @@
 //! is short: HTTP/2 flow control is felt here and nowhere before.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -110,7 +110,7 @@ impl Engine {
             agents: request.agents.into_iter().collect(),
             all_attempts: request.all_attempts,
             attempts,
-            seen: HashMap::with_capacity(executions.len()),
+            seen: BTreeMap::new(),
             counts: Counts::new(),
             last_end: None,
             last_revision: 0,
@@ -152,7 +152,7 @@ struct Watch {
     agents: HashSet<String>,
     all_attempts: bool,
     attempts: Attempts,
-    seen: HashMap<AgentId, Seen>,
+    seen: BTreeMap<AgentId, Seen>,
     counts: Counts,
     last_end: Option<UnixMicros>,
     /// Every change up to this revision was read from the store.
