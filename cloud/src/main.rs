@@ -40,6 +40,8 @@ async fn serve(config: &Serve) -> Result<(), Problem> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Without a farewell: whatever we still wrote would be beside what the other one writes.
+        problem = running.must_end() => return Err(problem),
     }
     tracing::info!("stopping");
     tokio::select! {

@@ -21,7 +21,7 @@ use crate::{
     identity::{Accounts, FirstPassword, Gate},
     pki::Authority,
     service::status::{pki_problem, store_problem},
-    store::Store,
+    store::{Store, sql::DatabaseLock},
     task::{Config as TaskConfig, Engine, Signer},
     tls::{self, Limits, TcpAcceptor, config::CurrentCertificate},
 };
@@ -162,6 +162,8 @@ pub struct Running {
     pub cloud: Arc<Cloud>,
     connections: TaskTracker,
     stop: DropGuard,
+    /// Held to the end of this value, also when the stop takes its time.
+    database_lock: Option<DatabaseLock>,
 }
 
 /// Starts a cloud: data folder, sockets, store, certificates, and then the doors open.
@@ -178,7 +180,7 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
     let addr = local(&listener)?;
     let plain_addr = plain.as_ref().map(local).transpose()?;
 
-    let store = prepare::store(config).await?;
+    let (store, database_lock) = prepare::store(config).await?;
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     let url = prepare::url("https", addr);
@@ -227,10 +229,20 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
         cloud,
         connections,
         stop: guard,
+        database_lock,
     })
 }
 
 impl Running {
+    /// Waits until this cloud must not go on: another one works on its database. Drop it then, without waiting for
+    /// calls under way, which would write beside the other.
+    pub async fn must_end(&self) -> Problem {
+        match &self.database_lock {
+            Some(lock) => Problem::new(Reason::DatabaseInUse).with("url", lock.lost().await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops: no new connections, links are told to come back later, calls under way may finish for some seconds.
     pub async fn shutdown(self) {
         // What the engine has queued is not acknowledged yet, so agents keep it.

@@ -133,9 +133,17 @@ fn clouds_that_cannot_start_say_why() -> Result<()> {
         ..Options::new(fleet.path("third"))
     };
     refused(&url("mongodb://x"), &["DATABASE_URL_INVALID"])?;
-    refused(&url("postgres://ops:x@127.0.0.1:9/ops"), &["DATABASE_UNAVAILABLE"])?;
+    refused(
+        &url("postgres://ops:x@127.0.0.1:9/ops"),
+        &["DATABASE_NOT_OPENED", "refused"],
+    )?;
     let postgres = Database::postgres()?;
-    refused(&url(&postgres.url_with("wrong")), &["DATABASE_UNAVAILABLE", "password"])?;
+    refused(&url(&postgres.url_with("wrong")), &["DATABASE_NOT_OPENED", "password"])?;
+    let missing = format!("{}-nowhere", postgres.url());
+    refused(
+        &url(&missing),
+        &["DATABASE_NOT_OPENED", "ops-nowhere", "does not exist", "--database-url"],
+    )?;
     let public = Options {
         plain_listen: Some("0.0.0.0:0".into()),
         ..Options::new(fleet.path("fourth"))

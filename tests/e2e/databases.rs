@@ -1,9 +1,16 @@
 //! SQL on databases that an agent can reach, and a cloud that keeps its own data in PostgreSQL.
 
-use anyhow::Result;
-use opslink_harness::{Fleet, database::Database};
+use std::process::Stdio;
 
-use crate::support::shell;
+use anyhow::Result;
+use opslink_harness::{
+    Cloud, Ctl, Fleet,
+    cloud::{self, Options},
+    database::{Database, PASSWORD},
+    wait_for,
+};
+
+use crate::support::{LIMIT, shell};
 
 #[test]
 fn named_connections_lead_to_postgres_and_mariadb() -> Result<()> {
@@ -66,5 +73,65 @@ fn a_cloud_on_postgres_does_the_main_job() -> Result<()> {
     fleet.cloud.restart()?;
     let tasks = fleet.ctl.run(["task", "list", "-o", "json"])?.expect(0)?.json()?;
     assert_eq!(tasks.as_array().map(Vec::len), Some(1), "{tasks}");
+    Ok(())
+}
+
+#[test]
+fn a_second_cloud_on_one_postgres_is_refused_until_the_first_is_gone() -> Result<()> {
+    let postgres = Database::postgres()?;
+    let url = postgres.url();
+    let mut fleet = Fleet::start_with(&[("prod", "env=prod")], |options| {
+        options.database_url = Some(url.clone())
+    })?;
+    let second = Options {
+        database_url: Some(url),
+        ..Options::new(fleet.path("second"))
+    };
+    let refused = Cloud::command(&second)?.stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(6), "{said}");
+    assert!(said.contains("DATABASE_IN_USE") && !said.contains(PASSWORD), "{said}");
+    let goes_on = shell(&fleet.ctl, "prod", &["echo", "on"])?.expect(0)?;
+    assert_eq!(goes_on.stdout, b"on\n", "the first goes on");
+
+    // A crash leaves no lock behind, and its data is all there.
+    fleet.cloud.kill();
+    let second = Cloud::start(second)?;
+    let ctl = Ctl::login(&second, fleet.path("second-ctl"), cloud::PASSWORD)?;
+    let tasks = ctl.run(["task", "list", "-o", "json"])?.expect(0)?.json()?;
+    assert_eq!(tasks.as_array().map(Vec::len), Some(1), "{tasks}");
+    Ok(())
+}
+
+#[test]
+fn a_cloud_whose_database_another_one_took_ends_with_the_reason() -> Result<()> {
+    const HOLDERS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'opslink-cloud lock %'";
+    const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    let mut postgres = Database::postgres()?;
+    let url = postgres.url();
+    let mut fleet = Fleet::start_with(&[], |options| options.database_url = Some(url.clone()))?;
+    postgres.restart()?;
+    wait_for("the lock to be taken again", LIMIT, || {
+        postgres.client(HOLDERS).is_ok_and(|count| count.trim() == "1")
+    })?;
+
+    // The next cloud waits for the lock, and gets it when the session of the first is cut.
+    let next = Options {
+        database_url: Some(url),
+        ..Options::new(fleet.path("next"))
+    };
+    let next = std::thread::scope(|scope| -> Result<Cloud> {
+        let next = scope.spawn(|| Cloud::start(next));
+        wait_for("the next cloud to wait", LIMIT, || {
+            postgres.client(SESSIONS).is_ok_and(|count| count.trim() == "2")
+        })?;
+        postgres.client(CUT)?;
+        next.join().expect("no panic")
+    })?;
+    wait_for("the first to end", LIMIT, || fleet.cloud.has_ended())?;
+    let said = std::fs::read_to_string(fleet.cloud.log())?;
+    assert!(said.contains("DATABASE_IN_USE"), "{said}");
+    drop(next);
     Ok(())
 }

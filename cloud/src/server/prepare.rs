@@ -15,7 +15,7 @@ use crate::{
     pki::Authority,
     store::{
         Store,
-        sql::{OpenError, Options, SqlStore},
+        sql::{DatabaseLock, OpenError, Options, SqlStore, without_password},
     },
     tls::TcpAcceptor,
 };
@@ -80,8 +80,8 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpAcceptor, Problem> {
     })
 }
 
-/// Opens the store that the options name.
-pub(super) async fn store(config: &Serve) -> Result<Arc<dyn Store>, Problem> {
+/// Opens the store that the options name, for this cloud alone.
+pub(super) async fn store(config: &Serve) -> Result<(Arc<dyn Store>, Option<DatabaseLock>), Problem> {
     let url = match &config.database_url {
         Some(url) => url.clone(),
         None => {
@@ -89,9 +89,10 @@ pub(super) async fn store(config: &Serve) -> Result<Arc<dyn Store>, Problem> {
             format!("sqlite://{}", data.display())
         }
     };
-    SqlStore::open(&url, Options::default())
-        .await
-        .map_err(|error| open_problem(config, error))
+    let problem = |error| open_problem(config, error);
+    let lock = DatabaseLock::take(&url).await.map_err(problem)?;
+    let store = SqlStore::open(&url, Options::default()).await.map_err(problem)?;
+    Ok((store, lock))
 }
 
 fn open_problem(config: &Serve, error: OpenError) -> Problem {
@@ -100,14 +101,22 @@ fn open_problem(config: &Serve, error: OpenError) -> Problem {
             .with("url", url)
             .with("detail", why),
         OpenError::Locked { folder } => Problem::new(Reason::DataFolderLocked).with("path", folder.display()),
+        OpenError::InUse { url } => Problem::new(Reason::DatabaseInUse).with("url", url),
         OpenError::Folder { folder, why } => Problem::new(Reason::DataFolderUnwritable)
             .with("path", folder.display())
             .with("detail", why),
         OpenError::Database { reason, why, .. } => {
-            let reason = Reason::from_code(reason).unwrap_or(Reason::DatabaseUnavailable);
+            let url = config.database_url.as_deref().map(without_password);
+            let path = config.data.display().to_string();
+            let reason = match Reason::from_code(reason) {
+                // What is said of a cloud that runs (try again, tasks go on) is no help at its start.
+                None | Some(Reason::DatabaseUnavailable) => Reason::DatabaseNotOpened,
+                Some(reason) => reason,
+            };
             Problem::new(reason)
-                .with("detail", why)
-                .with("path", config.data.display())
+                .with("detail", why.trim_end_matches('.'))
+                .with("url", url.unwrap_or_else(|| path.clone()))
+                .with("path", path)
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     Engine,
     commit::Intent,
     machine::Event,
-    submit::{listed, width},
+    submit::{count_of_agents, listed, width},
     view::{EXECUTIONS_MAX, execution_pb},
 };
 use crate::{identity::Caller, service::status::store_problem as problem, store::record::Execution};
@@ -134,7 +134,11 @@ impl Engine {
                 next_seq: 0,
             });
         }
-        let audit = caller.audit("task.retry", format!("task/{id}"), format!("on {count} agents"));
+        let audit = caller.audit(
+            "task.retry",
+            format!("task/{id}"),
+            format!("on {}", count_of_agents(count)),
+        );
         let retried = self.commit_dispatches(intents, Some(audit)).await.map_err(problem)?;
         for execution in retried
             .iter()

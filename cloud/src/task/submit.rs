@@ -79,7 +79,7 @@ impl Engine {
         } = draft;
         let id = task.id;
         let executions = self.place(&task, &info, &agents);
-        let detail = format!("{kind} on {} agents {}", executions.len(), task.reason);
+        let detail = format!("{kind} on {} {}", count_of_agents(executions.len()), task.reason);
         let audit = caller.audit("task.create", format!("task/{id}"), detail.trim_end().to_owned());
         let stored = self.store.task_create(task.clone(), executions.clone(), audit).await;
         match stored {
@@ -339,6 +339,15 @@ fn body_hash(request: &pb::CreateTaskRequest) -> Vec<u8> {
 
 fn reused(request_id: &str) -> Problem {
     Problem::new(Reason::RequestIdReused).with("request_id", request_id)
+}
+
+/// Says `1 agent`, `2 agents`.
+pub(super) fn count_of_agents(count: usize) -> String {
+    if count == 1 {
+        "1 agent".to_owned()
+    } else {
+        format!("{count} agents")
+    }
 }
 
 /// Names in a sentence: the first ten, and how many more there are.

@@ -137,6 +137,11 @@ impl Cloud {
         self.launch()
     }
 
+    /// Says whether it was started and has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.server.as_mut().is_some_and(Server::has_ended)
+    }
+
     /// Returns the process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.server.as_ref().map(Server::id)

@@ -15,6 +15,7 @@ use opslink::{
 
 use super::{Store, memory::MemoryStore, record::*, sql};
 
+mod database_lock;
 mod fleet;
 mod output;
 mod people;

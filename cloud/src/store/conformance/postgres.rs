@@ -187,7 +187,7 @@ impl Database {
         administer(server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 
-    async fn connect(&self) -> DatabaseConnection {
+    pub(super) async fn connect(&self) -> DatabaseConnection {
         sea_orm::Database::connect(&self.url)
             .await
             .expect("the test's own connection")

@@ -23,6 +23,7 @@ mod engine;
 mod entity;
 mod failure;
 mod group_commit;
+mod lock;
 mod migration;
 mod open;
 mod postgres;
@@ -32,7 +33,8 @@ mod statement;
 
 use engine::Engine;
 use failure::Failure;
-pub use open::OpenError;
+pub use lock::DatabaseLock;
+pub use open::{OpenError, without_password};
 use repo::{apply, audit, fleet, output, people, task, work};
 
 /// How the store is opened.

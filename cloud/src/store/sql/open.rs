@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 use super::{
     super::Error,
@@ -33,6 +33,14 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Another process works on this database.
+    #[error(
+        "DATABASE_IN_USE: the database {url} is in use\nanother opslink-cloud process holds its lock\nstop that process, or choose another database"
+    )]
+    InUse {
+        /// The URL, without its password.
+        url: String,
+    },
     /// The data folder cannot be made or written.
     #[error(
         "DATA_FOLDER_UNUSABLE: the data folder {} cannot be used\n{why}\nmake the folder writable for this user, or choose another one with --data",
@@ -62,6 +70,7 @@ impl OpenError {
         match self {
             Self::Url { .. } => "DATABASE_URL_INVALID",
             Self::Locked { .. } => "DATA_FOLDER_LOCKED",
+            Self::InUse { .. } => "DATABASE_IN_USE",
             Self::Folder { .. } => "DATA_FOLDER_UNUSABLE",
             Self::Database { reason, .. } => reason,
         }
@@ -96,7 +105,7 @@ impl OpenError {
         };
         Self::Database {
             reason,
-            why: error.to_string().replace('\n', " "),
+            why: words(error).replace('\n', " "),
             fix,
         }
     }
@@ -129,7 +138,22 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<(Engine, Engine)
     }
 }
 
-fn without_password(url: &str) -> String {
+/// The server's or the system's own words, without those of the layers in between.
+fn words(error: &DbErr) -> String {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => match error.as_ref() {
+            sqlx::Error::Database(database) => database.message().to_owned(),
+            sqlx::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Returns the URL as it may be shown.
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
