@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
-    connections::Connections,
+    connections::ConnectionsFile,
     dial::{self, Address, Connect},
     executor::{self, Health},
     facts,
@@ -79,12 +79,20 @@ impl<L: Launcher + ?Sized> Agent<L> {
         let address = Address::parse(&self.identity.cloud_url).map_err(|error| config_invalid("cloud_url", &error))?;
         let admission = self.admission()?;
         let mut reactor = Reactor::new(Arc::clone(&self.launcher), admission);
+        let mut connections = self.connections()?;
         let identity = Mutex::new(self.identity.clone());
         let process_nonce = uuid::Uuid::new_v4().to_string();
         let mut pause = Pause::default();
         loop {
             let outcome = self
-                .one_link(&address, &identity, &mut reactor, &process_nonce, &mut pause, &stop)
+                .one_link(
+                    &address,
+                    &identity,
+                    &mut reactor,
+                    |policy| greeting(&process_nonce, policy, connections.as_mut()),
+                    &mut pause,
+                    &stop,
+                )
                 .await?;
             let wait = match outcome {
                 After::Stop => return Ok(()),
@@ -108,7 +116,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
         address: &Address,
         identity: &Mutex<Identity>,
         reactor: &mut Reactor<L>,
-        process_nonce: &str,
+        hello: impl FnOnce(&Policy) -> pb::Hello,
         pause: &mut Pause,
         stop: &CancellationToken,
     ) -> Result<After, Problem> {
@@ -127,7 +135,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 }
             },
         };
-        let hello = self.hello(process_nonce, reactor.admission_mut().policy())?;
+        let hello = hello(reactor.admission_mut().policy());
         let on_up = || {
             tracing::info!(cloud = %address.url(), "link is up");
             pause.reset();
@@ -197,30 +205,17 @@ impl<L: Launcher + ?Sized> Agent<L> {
         }
     }
 
-    fn hello(&self, process_nonce: &str, policy: &Policy) -> Result<pb::Hello, Problem> {
-        let connections = match &self.rules {
-            Rules::Fixed(_) => Connections::default(),
-            Rules::Files { connections, .. } => Connections::load(connections).map_err(|error| {
+    /// A file that cannot be used keeps an agent from starting, and changes nothing for one that runs.
+    fn connections(&self) -> Result<Option<ConnectionsFile>, Problem> {
+        match &self.rules {
+            Rules::Fixed(_) => Ok(None),
+            Rules::Files { connections: path, .. } => ConnectionsFile::open(path).map(Some).map_err(|error| {
                 let detail = dial::chain_text(&error);
                 Problem::new(Reason::ConnectionsInvalid)
-                    .with("path", connections.display())
+                    .with("path", path.display())
                     .with("detail", detail)
-            })?,
-        };
-        let executors = executor::all();
-        // What the policy forbids is no capability: nobody should find that out by a refusal.
-        let healthy = executors
-            .iter()
-            .filter(|executor| policy.allows_kind(executor.kind()) && executor.health() == Health::Healthy);
-        Ok(pb::Hello {
-            boot_id: boot_id(),
-            process_nonce: process_nonce.to_owned(),
-            facts: Some(facts::collect(
-                healthy.map(|executor| executor.kind().to_owned()).collect(),
-            )),
-            connections: connections.to_pb(),
-            ..Default::default()
-        })
+            }),
+        }
     }
 
     /// Asks for the next certificate when it is time, for as long as the link lives.
@@ -259,6 +254,24 @@ impl<L: Launcher + ?Sized> Agent<L> {
         }
         *lock(identity) = next;
         Ok(())
+    }
+}
+
+/// What the agent says first on each link.
+fn greeting(process_nonce: &str, policy: &Policy, connections: Option<&mut ConnectionsFile>) -> pb::Hello {
+    let executors = executor::all();
+    // What the policy forbids is no capability: nobody should find that out by a refusal.
+    let healthy = executors
+        .iter()
+        .filter(|executor| policy.allows_kind(executor.kind()) && executor.health() == Health::Healthy);
+    pb::Hello {
+        boot_id: boot_id(),
+        process_nonce: process_nonce.to_owned(),
+        facts: Some(facts::collect(
+            healthy.map(|executor| executor.kind().to_owned()).collect(),
+        )),
+        connections: connections.map_or_else(Vec::new, |file| file.current().to_pb()),
+        ..Default::default()
     }
 }
 

@@ -10,5 +10,6 @@ mod faults;
 mod foreign;
 mod output;
 mod queue;
+mod restart;
 mod road;
 mod support;

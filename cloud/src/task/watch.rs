@@ -118,8 +118,16 @@ impl Engine {
             task_sent: Instant::now(),
         };
         let follow = !request.no_follow;
-        self.spawn(async move {
-            if let Err(End::Failed(problem)) = watch.run(executions, follow).await {
+        let stop = self.stop.clone();
+        // Ends with the watched task, with its caller, or with the engine.
+        tokio::spawn(async move {
+            let end = tokio::select! {
+                biased;
+                // An end without a reason would say that there is no more.
+                () = stop.cancelled() => Err(End::Failed(Problem::new(Reason::Draining))),
+                end = watch.run(executions, follow) => end,
+            };
+            if let Err(End::Failed(problem)) = end {
                 // An error means that the caller has gone.
                 let _ = out.send(Err(problem)).await;
             }

@@ -37,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Bench {
     pub(super) engine: Engine,
     pub(super) store: Arc<dyn Store>,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 pub(super) fn caller() -> Caller {
@@ -64,6 +64,11 @@ impl Bench {
         Self::over(Arc::new(MemoryStore::new()), config).await
     }
 
+    /// Stops the cloud.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+    }
+
     /// Another cloud over the same store.
     pub(super) async fn over(store: Arc<dyn Store>, config: Config) -> Self {
         let stop = CancellationToken::new();
@@ -73,7 +78,7 @@ impl Bench {
         Self {
             engine,
             store,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
         }
     }
 

@@ -9,6 +9,7 @@ use opslink::{
     pb,
     pb::{ExecutionState as P, attach_request::Frame as Up, watch_task_response::Event as Sent},
     problem::Problem,
+    reason::Reason,
     task::ExecutionState,
 };
 
@@ -77,6 +78,25 @@ async fn live_late_and_half_way_watches_see_the_same_bytes() {
         assert_eq!(text(&watch.await.unwrap()), expected);
     }
     assert_eq!(text(&all(watch(&bench, chunks_of(&task)).await).await), expected);
+}
+
+#[tokio::test]
+async fn a_cloud_that_stops_says_so_instead_of_ending_the_watch_as_complete() {
+    let bench = Bench::new().await;
+    let (_agent, task, _) = begun(&bench).await;
+    let mut messages = watch(&bench, chunks_of(&task)).await;
+    soon("the task", messages.next()).await.unwrap().unwrap();
+    bench.stop();
+    let end = async {
+        loop {
+            if let Err(problem) = messages.next().await.expect("a reason before the end") {
+                return problem;
+            }
+        }
+    };
+    let problem = soon("the end", end).await;
+    assert_eq!(problem.reason, Reason::Draining);
+    assert_eq!(problem.reason.grpc(), tonic::Code::Unavailable);
 }
 
 #[tokio::test]
