@@ -43,17 +43,34 @@ pub(crate) fn parse_secs(text: &str) -> Result<u32, String> {
     u32::try_from(duration.as_secs()).map_err(|_| format!("`{text}` is too long; at most 136 years"))
 }
 
-/// Shows a duration in the least characters that still say it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 4 min`.
+/// Shows a duration in the least characters that still say it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 4 min`, `1 h`.
+/// Rounded before it is split, so that no part is ever 60.
 pub(crate) fn show(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let secs = duration.as_secs();
-    match secs {
-        0 if millis == 0 => format!("{} µs", duration.as_micros()),
-        0 => format!("{millis} ms"),
-        1..=59 => format!("{:.1} s", duration.as_secs_f64()),
-        60..=3_599 => format!("{} min {} s", secs / 60, secs % 60),
-        3_600..=86_399 => format!("{} h {} min", secs / 3_600, secs % 3_600 / 60),
-        _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3_600),
+    let tenths = (millis + 50) / 100;
+    let secs = (millis + 500) / 1_000;
+    let mins = (secs + 30) / 60;
+    let hours = (mins + 30) / 60;
+    if millis == 0 {
+        format!("{} µs", duration.as_micros())
+    } else if millis < 1_000 {
+        format!("{millis} ms")
+    } else if tenths < 600 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else if secs < 3_600 {
+        two(secs, 60, "min", "s")
+    } else if mins < 1_440 {
+        two(mins, 60, "h", "min")
+    } else {
+        two(hours, 24, "d", "h")
+    }
+}
+
+/// Writes two units, the smaller one only when there is something of it.
+fn two(count: u128, per: u128, large: &str, small: &str) -> String {
+    match count % per {
+        0 => format!("{} {large}", count / per),
+        rest => format!("{} {large} {rest} {small}", count / per),
     }
 }
 
@@ -90,5 +107,8 @@ mod tests {
         assert_eq!(show(Duration::from_millis(1_240)), "1.2 s");
         assert_eq!(show(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!(show(Duration::from_secs(7_440)), "2 h 4 min");
+        assert_eq!(show(Duration::from_millis(59_970)), "1 min");
+        assert_eq!(show(Duration::from_millis(3_599_700)), "1 h");
+        assert_eq!(show(Duration::from_secs(86_399)), "1 d");
     }
 }

@@ -13,6 +13,7 @@ use opslink::{
 use crate::{
     duration,
     exit::Exit,
+    output,
     render::escape,
     terminal::{self, fg, styled},
     text::{language, text},
@@ -120,7 +121,7 @@ impl Progress {
         }
         let parts: Vec<String> = counts
             .iter()
-            .map(|(state, n)| styled(style(*state), &format!("{n} {}", state.word())))
+            .map(|(state, n)| styled(style(*state), &format!("{n} {}", output::state(state.word()))))
             .collect();
         let took = task_duration(&self.task)
             .map(|took| format!(" · {}", duration::show(took)))
@@ -203,7 +204,7 @@ pub(crate) fn line(execution: &Execution, width: usize) -> String {
     let mut parts = vec![format!(
         "{} {name}{pad}  {}",
         styled(style(state), sign),
-        styled(style(state), state.word())
+        styled(style(state), &output::state(state.word()))
     )];
     parts.extend(why(execution));
     // The stable code, for searching and for scripts; the exit code says enough by itself.

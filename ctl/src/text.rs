@@ -126,6 +126,35 @@ mod tests {
         assert!(checked > 30, "only {checked} were found: is the search broken?");
     }
 
+    #[test]
+    fn every_column_has_a_title_in_both_languages() {
+        let mut checked = 0;
+        for (file, source) in sources() {
+            for marker in ["Column::new(", "Column::wide("] {
+                for (at, _) in source.match_indices(marker) {
+                    let rest = source[at + marker.len()..].trim_start();
+                    let Some(title) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                        continue;
+                    };
+                    // This file looks for them, too.
+                    if !title
+                        .chars()
+                        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ')
+                    {
+                        continue;
+                    }
+                    let id = format!("column-{}", title.to_ascii_lowercase().replace(' ', "-"));
+                    checked += 1;
+                    for language in [Language::En, Language::ZhCn] {
+                        assert!(catalogue().has(language, &id), "{file} asks for {id}");
+                    }
+                    assert_eq!(catalogue().text(Language::En, &id, &[]), title, "csv and tables agree");
+                }
+            }
+        }
+        assert!(checked > 30, "only {checked} were found: is the search broken?");
+    }
+
     fn sources() -> Vec<(String, String)> {
         let mut found = Vec::new();
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];

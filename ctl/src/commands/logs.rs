@@ -47,11 +47,15 @@ pub(crate) struct LogsArgs {
     /// Write one file per agent and stream into this folder
     #[arg(long, value_name = "FOLDER")]
     output_dir: Option<std::path::PathBuf>,
+    /// Show the same output of several agents once, with their names, at the end
+    #[arg(long, conflicts_with_all = ["output_dir", "timestamps"])]
+    fold: bool,
 }
 
 /// Runs `logs`.
 pub(crate) async fn run(args: LogsArgs, app: &App) -> Result<Exit, Failure> {
     let rows = look::row_format(app.globals.output)?;
+    look::check_fold(args.fold, rows)?;
     if let Some(folder) = &args.output_dir {
         std::fs::create_dir_all(folder).map_err(|error| {
             let path = folder.display().to_string();
@@ -88,6 +92,7 @@ pub(crate) async fn run(args: LogsArgs, app: &App) -> Result<Exit, Failure> {
         timestamps: args.timestamps,
         raw: args.raw,
         folder: args.output_dir,
+        fold: args.fold,
         headers: !app.globals.no_headers,
         quiet: app.globals.quiet,
         name_width: executions

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub(crate) use table::{Column, csv_cell, tsv_cell};
-pub(crate) use words::{ago, labels, list, role, task_state, time, until};
+pub(crate) use words::{ago, labels, list, role, state, task_state, time, until};
 
 use crate::failure::Failure;
 

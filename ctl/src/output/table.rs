@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use unicode_width::UnicodeWidthStr;
 
-use crate::render::escape;
+use crate::{render::escape, text::text};
 
 /// One column of a list of `T`.
 pub(crate) struct Column<T> {
@@ -11,8 +11,10 @@ pub(crate) struct Column<T> {
     pub(crate) header: &'static str,
     /// Shown in `wide` and in csv, tsv and cards only.
     pub(crate) wide: bool,
-    /// The cell.
+    /// The cell: one word for programs in every language.
     pub(crate) cell: fn(&T) -> String,
+    /// The cell for people, when it is another.
+    people: Option<fn(&T) -> String>,
 }
 
 impl<T> Column<T> {
@@ -22,6 +24,7 @@ impl<T> Column<T> {
             header,
             wide: false,
             cell,
+            people: None,
         }
     }
 
@@ -31,23 +34,46 @@ impl<T> Column<T> {
             header,
             wide: true,
             cell,
+            people: None,
         }
+    }
+
+    /// The same column with other words for people, in their language.
+    pub(crate) const fn people(mut self, cell: fn(&T) -> String) -> Self {
+        self.people = Some(cell);
+        self
+    }
+
+    /// What is reported from elsewhere is shown, never obeyed.
+    fn shown(&self, item: &T) -> String {
+        escape::visible(&self.people.unwrap_or(self.cell)(item))
+    }
+
+    fn title(&self) -> String {
+        text(
+            &format!("column-{}", self.header.to_ascii_lowercase().replace(' ', "-")),
+            &[],
+        )
     }
 }
 
-/// Writes aligned columns without lines, two spaces apart.
+/// Writes aligned columns without lines, two spaces apart. A column that says nothing about any item is left out.
 pub(super) fn aligned<T>(out: &mut Vec<u8>, items: &[T], columns: &[Column<T>], wide: bool, headers: bool) {
-    let shown: Vec<&Column<T>> = columns.iter().filter(|column| wide || !column.wide).collect();
+    let says_something =
+        |column: &Column<T>| items.is_empty() || items.iter().any(|item| !(column.cell)(item).is_empty());
+    let shown: Vec<&Column<T>> = columns
+        .iter()
+        .filter(|column| (wide || !column.wide) && says_something(column))
+        .collect();
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
     if headers {
-        table.set_header(shown.iter().map(|column| column.header));
+        table.set_header(shown.iter().map(|column| column.title()));
     }
     for item in items {
-        // What agents report about themselves is shown, never obeyed.
-        table.add_row(shown.iter().map(|column| escape::visible(&(column.cell)(item))));
+        table.add_row(shown.iter().map(|column| column.shown(item)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -58,17 +84,17 @@ pub(super) fn aligned<T>(out: &mut Vec<u8>, items: &[T], columns: &[Column<T>], 
     }
 }
 
-/// Writes one object as `header  value` lines.
+/// Writes one object as `header  value` lines; what is not there has no line.
 pub(super) fn card<T>(out: &mut Vec<u8>, item: &T, columns: &[Column<T>]) {
-    let width = columns
+    let lines: Vec<(String, String)> = columns
         .iter()
-        .map(|column| column.header.width())
-        .max()
-        .unwrap_or_default();
-    for column in columns {
-        let value = escape::visible(&(column.cell)(item));
-        let pad = " ".repeat(width - column.header.width().min(width));
-        out.extend_from_slice(format!("{}{pad}  {value}", column.header).trim_end().as_bytes());
+        .map(|column| (column.title(), column.shown(item)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let width = lines.iter().map(|(title, _)| title.width()).max().unwrap_or_default();
+    for (title, value) in lines {
+        let pad = " ".repeat(width.saturating_sub(title.width()));
+        out.extend_from_slice(format!("{title}{pad}  {value}").trim_end().as_bytes());
         out.push(b'\n');
     }
 }
@@ -155,6 +181,26 @@ mod tests {
         let items = [("上海", "x"), ("prod", "y")];
         let shown = text(|out| aligned(out, &items, &columns(), true, true));
         assert_eq!(shown, "NAME  NOTE\n上海  x\nprod  y\n");
+    }
+
+    #[test]
+    fn what_is_empty_has_neither_line_nor_column() {
+        let items = [("prod", "")];
+        assert_eq!(text(|out| aligned(out, &items, &columns(), true, true)), "NAME\nprod\n");
+        assert_eq!(text(|out| card(out, &items[0], &columns())), "NAME  prod\n");
+        let separated = text(|out| separated(out, &items, &columns(), true, csv_cell, b','));
+        assert_eq!(separated, "name,note\nprod,\n", "programs count on every column");
+    }
+
+    #[test]
+    fn people_and_programs_may_get_different_words() {
+        let columns = [Column::new("STATE", |item: &(&str, &str)| item.0.into()).people(|item| item.1.into())];
+        let items = [("succeeded", "成功")];
+        assert_eq!(text(|out| aligned(out, &items, &columns, false, false)), "成功\n");
+        assert_eq!(
+            text(|out| separated(out, &items, &columns, false, csv_cell, b',')),
+            "succeeded\n"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use opslink::{
     time::UnixMicros,
 };
 
-use crate::duration;
+use crate::{duration, text::text};
 
 type Timestamp = Option<pbjson_types::Timestamp>;
 
@@ -49,11 +49,13 @@ pub(crate) fn until(timestamp: &Timestamp) -> String {
     }
 }
 
-/// Ages are whole seconds: the clocks of two machines do not agree better than that.
+/// Ages are whole seconds: the clocks of two machines do not agree better than that. From ten minutes on they are whole
+/// minutes: what lives for an hour has `1 h` left a second later, not `59 min 59 s`.
 fn coarse(age: Duration) -> String {
     match age.as_secs() {
         0..=59 => format!("{} s", age.as_secs()),
-        _ => duration::show(age),
+        60..=599 => duration::show(Duration::from_secs(age.as_secs())),
+        secs => duration::show(Duration::from_secs((secs + 30) / 60 * 60)),
     }
 }
 
@@ -88,6 +90,11 @@ pub(crate) fn role(role: i32) -> String {
     .to_owned()
 }
 
+/// Writes a state for people, in their language; `word` is that of the API.
+pub(crate) fn state(word: &str) -> String {
+    text(&format!("state-{}", word.replace('_', "-")), &[])
+}
+
 /// Writes the state of a task.
 pub(crate) fn task_state(state: i32) -> &'static str {
     match pb::TaskState::try_from(state) {
@@ -102,7 +109,19 @@ pub(crate) fn task_state(state: i32) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use opslink::task::ExecutionState;
+
     use super::*;
+
+    #[test]
+    fn every_state_has_the_word_of_the_api_in_english() {
+        for known in ExecutionState::ALL {
+            assert_eq!(state(known.word()), known.word());
+        }
+        for known in 0..=5 {
+            assert_eq!(state(task_state(known)), task_state(known));
+        }
+    }
 
     #[test]
     fn labels_have_one_order() {
@@ -115,5 +134,8 @@ mod tests {
         let start = convert::timestamp(UnixMicros(1_000_000));
         assert_eq!(since(&Some(start), UnixMicros(4_700_000)), "3 s");
         assert_eq!(time(&None), "–");
+        assert_eq!(coarse(Duration::from_secs(3_599)), "1 h");
+        assert_eq!(coarse(Duration::from_secs(12 * 60 + 31)), "13 min");
+        assert_eq!(coarse(Duration::from_secs(65)), "1 min 5 s");
     }
 }

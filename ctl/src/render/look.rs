@@ -29,6 +29,8 @@ pub(crate) struct Look {
     pub(crate) quiet: bool,
     /// One file per agent and stream in this folder, instead of stdout and stderr.
     pub(crate) folder: Option<PathBuf>,
+    /// The same output of several agents once, at the end.
+    pub(crate) fold: bool,
 }
 
 /// One value for stdout and one for stderr.

@@ -2,6 +2,7 @@
 //! what the statements say to stderr.
 
 pub(crate) mod escape;
+mod fold;
 mod grid;
 mod lines;
 mod look;
@@ -143,8 +144,17 @@ impl Screen {
     }
 
     fn output(&mut self, source: &mut Source, stream: Stream, data: &[u8], time_us: i64) -> io::Result<()> {
-        if let Some(files) = &mut source.files {
-            return files.of_mut(stream).write_all(data);
+        if let Some(gathered) = source
+            .gathered
+            .as_mut()
+            .filter(|_| *self.look.tty.of(stream) && !self.look.raw)
+        {
+            self.scratch.clear();
+            source.lanes.of_mut(stream).filter.push(data, &mut self.scratch);
+            return gathered.of_mut(stream).write_all(&self.scratch);
+        }
+        if let Some(kept) = source.kept(stream) {
+            return kept.write_all(data);
         }
         self.turn_to(stream)?;
         if self.look.many || self.look.timestamps {
@@ -185,7 +195,7 @@ impl Screen {
     }
 
     fn table_header(&mut self, source: &mut Source, header: opslink::event::TableHeader) -> io::Result<()> {
-        let agent = (self.look.many && source.files.is_none()).then_some(source.agent.as_str());
+        let agent = (self.look.many && source.is_live()).then_some(source.agent.as_str());
         self.scratch.clear();
         let mut scratch = std::mem::take(&mut self.scratch);
         // Several agents send the same table: its header is written once, not once per agent.
@@ -200,7 +210,7 @@ impl Screen {
             }
             rows::header(&mut scratch, self.look.rows, agent, &header);
         }
-        if source.files.is_none() {
+        if source.is_live() {
             self.last_header = Some(header.clone());
         }
         source.table = Some(source::Table::new(header, agent, self.look.color.out));
@@ -210,7 +220,7 @@ impl Screen {
     }
 
     fn table_rows(&mut self, source: &mut Source, rows: &opslink::event::TableRows) -> io::Result<()> {
-        let many = self.look.many && source.files.is_none();
+        let many = self.look.many && source.is_live();
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         let Source { table, agent, .. } = source;
@@ -259,15 +269,18 @@ impl Screen {
         if bytes.is_empty() {
             return Ok(());
         }
-        if let Some(files) = &mut source.files {
-            return files.out.write_all(bytes);
+        if let Some(kept) = source.kept(Stream::Stdout) {
+            return kept.write_all(bytes);
         }
         self.turn_to(Stream::Stdout)?;
         self.sinks.out.write_all(bytes)
     }
 
     /// Writes what the executor says to people: stderr, each line with its agent.
-    fn talk(&mut self, source: &Source, block: &str) -> io::Result<()> {
+    fn talk(&mut self, source: &mut Source, block: &str) -> io::Result<()> {
+        if let Some(gathered) = &mut source.gathered {
+            return block.lines().try_for_each(|line| writeln!(gathered.err, "{line}"));
+        }
         self.close_line()?;
         self.turn_to(Stream::Stderr)?;
         for line in block.lines() {
@@ -316,9 +329,13 @@ impl Screen {
     /// Shows everything that is left, at the end of all output.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.each_lane(|lane, mut emit| lane.assembler.flush(&mut emit))?;
-        for (_, mut source) in std::mem::take(&mut self.sources) {
+        let mut folded = Vec::new();
+        for (agent, mut source) in std::mem::take(&mut self.sources) {
             self.end_source(&mut source)?;
+            folded.extend(source.gathered.take().map(|said| (agent, said)));
         }
+        let same_screen = self.look.tty.out && self.look.tty.err;
+        fold::show(folded, &mut self.sinks.out, &mut self.sinks.err, same_screen)?;
         if self.look.rows == RowFormat::Json && self.last_header.is_some() {
             rows::json_end(&mut self.sinks.out, self.json_first)?;
         }
@@ -331,8 +348,9 @@ impl Screen {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.scratch.clear();
             source.lanes.of_mut(stream).filter.finish(&mut self.scratch);
-            if let Some(files) = &mut source.files {
-                files.of_mut(stream).flush()?;
+            if let Some(kept) = source.kept(stream) {
+                kept.write_all(&self.scratch)?;
+                kept.flush()?;
             } else if !self.scratch.is_empty() {
                 self.sinks.of_mut(stream).write_all(&self.scratch)?;
             }

@@ -36,6 +36,7 @@ fn look() -> Look {
         color: PerStream::default(),
         quiet: false,
         folder: None,
+        fold: false,
     }
 }
 
@@ -263,4 +264,69 @@ fn a_chunk_that_overlaps_what_was_shown_adds_only_what_is_new() {
     screen.chunk("x", &chunk, chunk.first_seq + 2).unwrap();
     screen.finish().unwrap();
     assert_eq!(out.text(), "c\n");
+}
+
+#[test]
+fn what_many_say_alike_is_shown_once_with_their_names() {
+    let (mut screen, out, err) = screen(Look {
+        many: true,
+        fold: true,
+        ..look()
+    });
+    for agent in ["web-2", "db", "web-1"] {
+        screen
+            .events(agent, [output(Stream::Stdout, b"up 3 d")].into_iter())
+            .unwrap();
+    }
+    // Where the bytes were cut says nothing.
+    let parts = [output(Stream::Stdout, b"up "), output(Stream::Stdout, b"3 d")];
+    screen.events("web-3", parts.into_iter()).unwrap();
+    let odd = [
+        output(Stream::Stdout, b"up 3 d\n"),
+        output(Stream::Stderr, b"disk full\n"),
+    ];
+    screen.events("odd", odd.into_iter()).unwrap();
+    assert_eq!(out.text(), "", "nothing before the end");
+    screen.finish().unwrap();
+    assert_eq!(
+        out.text(),
+        "── db, web-1, web-2, web-3 (4) ──\nup 3 d\n── odd ──\nup 3 d\n"
+    );
+    assert_eq!(err.text(), "── odd ──\ndisk full\n");
+}
+
+#[test]
+fn folded_output_that_is_larger_than_memory_is_whole() {
+    let (mut screen, out, _) = screen(Look {
+        many: true,
+        fold: true,
+        ..look()
+    });
+    let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    for agent in ["a", "b"] {
+        for _ in 0..1024 {
+            screen
+                .events(agent, [output(Stream::Stdout, &line)].into_iter())
+                .unwrap();
+        }
+    }
+    screen.finish().unwrap();
+    assert_eq!(
+        out.text(),
+        format!("── a, b (2) ──\n{}", String::from_utf8(line.repeat(1024)).unwrap())
+    );
+}
+
+#[test]
+fn folded_rows_have_their_header_and_no_agent() {
+    let (mut screen, out, _) = screen(Look {
+        many: true,
+        fold: true,
+        ..look()
+    });
+    for agent in ["a", "b"] {
+        screen.events(agent, [table("n")].into_iter()).unwrap();
+    }
+    screen.finish().unwrap();
+    assert_eq!(out.text(), "── a, b (2) ──\nn\n");
 }

@@ -6,11 +6,12 @@ use std::{
     io::{self, Write},
 };
 
-use opslink::event::TableHeader;
+use opslink::event::{Stream, TableHeader};
 
 use crate::render::{
     Look, PerStream,
     escape::Filter,
+    fold::Gathered,
     grid::Grid,
     lines::{Assembler, Piece},
     prefix::Prefix,
@@ -76,7 +77,9 @@ pub(super) struct Source {
     /// The result set at work.
     pub(super) table: Option<Table>,
     /// Its files, with `--output-dir`.
-    pub(super) files: Option<PerStream<Sink>>,
+    files: Option<PerStream<Sink>>,
+    /// What it said until now, with `--fold`.
+    pub(super) gathered: Option<PerStream<Gathered>>,
 }
 
 impl Source {
@@ -109,7 +112,25 @@ impl Source {
             statements: HashMap::new(),
             table: None,
             files,
+            gathered: look.fold.then(|| PerStream {
+                out: Gathered::new(),
+                err: Gathered::new(),
+            }),
         })
+    }
+
+    /// Says whether what it says is shown at once.
+    pub(super) const fn is_live(&self) -> bool {
+        self.files.is_none() && self.gathered.is_none()
+    }
+
+    /// Returns where a stream is kept, if it is not shown at once.
+    pub(super) fn kept(&mut self, stream: Stream) -> Option<&mut dyn Write> {
+        if let Some(files) = &mut self.files {
+            return Some(files.of_mut(stream));
+        }
+        let gathered = self.gathered.as_mut()?;
+        Some(gathered.of_mut(stream))
     }
 }
 

@@ -53,14 +53,14 @@ fn name(agent: &Agent) -> String {
     agent.name.clone()
 }
 
-fn status(agent: &Agent) -> String {
+fn status(agent: &Agent, word: fn(&str) -> String) -> String {
     match AgentStatus::try_from(agent.status) {
-        Ok(AgentStatus::Online) => "online".to_owned(),
+        Ok(AgentStatus::Online) => word("online"),
         Ok(AgentStatus::Offline) => match &agent.last_seen_at {
-            Some(_) => format!("offline {}", output::ago(&agent.last_seen_at)),
-            None => "offline".to_owned(),
+            Some(_) => format!("{} {}", word("offline"), output::ago(&agent.last_seen_at)),
+            None => word("offline"),
         },
-        Ok(AgentStatus::Unspecified) | Err(_) => "unknown".to_owned(),
+        Ok(AgentStatus::Unspecified) | Err(_) => word("unknown"),
     }
 }
 
@@ -76,7 +76,8 @@ fn fact(agent: &Agent, pick: impl Fn(&opslink::pb::Facts) -> String) -> String {
 fn columns() -> [Column<Agent>; 11] {
     [
         Column::new("NAME", name),
-        Column::new("STATUS", status),
+        Column::new("STATUS", |agent: &Agent| status(agent, str::to_owned))
+            .people(|agent| status(agent, output::state)),
         Column::new("LABELS", |agent| output::labels(&agent.labels)),
         Column::new("CAPABILITIES", |agent| {
             fact(agent, |facts| output::list(&facts.capabilities))
@@ -112,5 +113,10 @@ fn connections(agent: &Agent) -> String {
 
 /// Says what only some of the callers want to know: an agent that nobody can use yet.
 fn describe(agent: &Agent) -> String {
-    format!("{}  {}  {}", agent.name, status(agent), output::labels(&agent.labels))
+    format!(
+        "{}  {}  {}",
+        agent.name,
+        status(agent, output::state),
+        output::labels(&agent.labels)
+    )
 }

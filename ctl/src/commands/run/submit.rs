@@ -9,7 +9,7 @@ use crate::{
     app::App,
     commands::{
         run::targets::TargetArgs,
-        task::{execution_columns, look},
+        task::{dry_run_columns, look},
     },
     connect::Client,
     exit::Exit,
@@ -41,6 +41,7 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
         return print_request(&request, app.listing());
     }
     let rows = look::row_format(app.globals.output)?;
+    look::check_fold(targets.follow.fold, rows)?;
     // Everything that can fail on this side has failed before anything is started on the other.
     if let Some(folder) = &targets.follow.output_dir {
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -85,6 +86,7 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
             timestamps: targets.follow.timestamps,
             raw: targets.follow.raw,
             folder: targets.follow.output_dir.clone(),
+            fold: targets.follow.fold,
             headers: !app.globals.no_headers,
             quiet: app.globals.quiet,
             name_width: progress.name_width(),
@@ -132,11 +134,7 @@ fn print_request(request: &CreateTaskRequest, listing: Listing) -> Result<Exit, 
 }
 
 fn dry_run(executions: &[Execution], listing: Listing) -> Result<Exit, Failure> {
-    listing.list(
-        executions,
-        |execution| execution.agent_name.clone(),
-        &execution_columns(),
-    )?;
+    listing.list(executions, |execution| execution.agent_name.clone(), &dry_run_columns())?;
     terminal::say(&text("run-dry", &[("n", &executions.len().to_string())]));
     Ok(Exit::Done)
 }

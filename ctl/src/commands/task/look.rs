@@ -21,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) raw: bool,
     /// One file per agent and stream here.
     pub(crate) folder: Option<PathBuf>,
+    /// The same output of several agents once, at the end.
+    pub(crate) fold: bool,
     /// Whether csv and tsv begin with a header line.
     pub(crate) headers: bool,
     /// Nothing but output and errors.
@@ -49,8 +51,18 @@ impl Wanted {
             },
             quiet: self.quiet,
             folder: self.folder,
+            // One agent has nobody to be the same as.
+            fold: self.fold && self.many,
         }
     }
+}
+
+/// Refuses what cannot be folded: documents for programs.
+pub(crate) fn check_fold(fold: bool, rows: RowFormat) -> Result<(), Failure> {
+    if fold && matches!(rows, RowFormat::Json | RowFormat::Jsonl) {
+        return Err(Failure::usage("FOLD_NOT_FOR_JSON", &[]));
+    }
+    Ok(())
 }
 
 /// Settles how rows are written: a table for people, csv for programs, unless told.

@@ -9,7 +9,7 @@ mod watch;
 
 use clap::Subcommand;
 use opslink::{
-    pb::{Execution, Task, task_spec::Action},
+    pb::{self, Execution, Task, task_spec::Action},
     task::{ExecutionState, TaskState},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     output::{self, Column},
     progress,
+    text::text,
 };
 
 /// Verbs of `task`.
@@ -52,9 +53,10 @@ pub(crate) async fn run(command: TaskCommand, app: &App) -> Result<Exit, Failure
 pub(crate) fn columns() -> [Column<Task>; 9] {
     [
         Column::new("ID", |task| progress::short(&task.id).to_owned()),
-        Column::new("STATE", |task| output::task_state(task.state).to_owned()),
+        Column::new("STATE", |task: &Task| output::task_state(task.state).to_owned()).people(state),
         Column::new("WHAT", what),
-        Column::new("TARGETS", targets),
+        Column::new("TARGETS", |task: &Task| targets(task, |state| state.word().to_owned()))
+            .people(|task| targets(task, |state| output::state(state.word()))),
         Column::new("BY", |task| task.created_by.clone()),
         Column::new("AGE", |task| output::ago(&task.created_at)),
         Column::new("TOOK", |task| {
@@ -69,21 +71,23 @@ pub(crate) fn columns() -> [Column<Task>; 9] {
 pub(crate) fn execution_columns() -> [Column<Execution>; 7] {
     [
         Column::new("AGENT", |execution| execution.agent_name.clone()),
-        Column::new("STATE", |execution| progress::state(execution).word().to_owned()),
+        Column::new("STATE", |execution: &Execution| {
+            progress::state(execution).word().to_owned()
+        })
+        .people(|execution| output::state(progress::state(execution).word())),
         Column::new("EXIT", |execution| {
             let code = execution.outcome.as_ref().and_then(|outcome| outcome.exit_code);
             code.map_or_else(|| "–".to_owned(), |code| code.to_string())
         }),
         Column::new("ATTEMPT", |execution| execution.attempt_number.to_string()),
         Column::new("STARTED", |execution| output::time(&execution.started_at)),
-        Column::new("OUTPUT", |execution| {
-            let ended = progress::state(execution).is_terminal() && execution.outcome.is_some();
-            match (execution.output_verified, ended) {
-                (true, _) => "verified",
-                (false, true) => "not verified",
-                (false, false) => "–",
+        Column::new("OUTPUT", |execution: &Execution| verified(execution).1.to_owned()).people(|execution| {
+            let (key, word) = verified(execution);
+            if key.is_empty() {
+                word.to_owned()
+            } else {
+                text(key, &[])
             }
-            .to_owned()
         }),
         Column::new("MESSAGE", |execution| {
             execution
@@ -93,6 +97,48 @@ pub(crate) fn execution_columns() -> [Column<Execution>; 7] {
                 .unwrap_or_default()
         }),
     ]
+}
+
+/// Columns of what a dry run found: nothing was dispatched, so no state is shown.
+pub(crate) fn dry_run_columns() -> [Column<Execution>; 2] {
+    let would = |execution: &Execution| match progress::state(execution) {
+        ExecutionState::Held => text("dry-held", &[]),
+        ExecutionState::Queued => text("dry-queued", &[]),
+        // A cloud answers with the states that a task begins with, and this is the third.
+        ExecutionState::Dispatched
+        | ExecutionState::Running
+        | ExecutionState::Succeeded
+        | ExecutionState::Failed
+        | ExecutionState::TimedOut
+        | ExecutionState::Canceled
+        | ExecutionState::Refused
+        | ExecutionState::Expired
+        | ExecutionState::Lost => text("dry-dispatched", &[]),
+    };
+    [
+        Column::new("AGENT", |execution| execution.agent_name.clone()),
+        Column::new("WOULD", would),
+    ]
+}
+
+/// Says for people how a task is, and that somebody asked for its end before it came.
+fn state(task: &Task) -> String {
+    let word = output::state(output::task_state(task.state));
+    if task.cancel_requested && !matches!(task.state(), pb::TaskState::Canceled) {
+        text("state-cancel-requested", &[("state", &word)])
+    } else {
+        word
+    }
+}
+
+/// The sentence and the word about the comparison of the output.
+fn verified(execution: &Execution) -> (&'static str, &'static str) {
+    let ended = progress::state(execution).is_terminal() && execution.outcome.is_some();
+    match (execution.output_verified, ended) {
+        (true, _) => ("output-verified", "verified"),
+        (false, true) => ("output-not-verified", "not verified"),
+        (false, false) => ("", "–"),
+    }
 }
 
 /// Says in one line what a task does.
@@ -116,7 +162,7 @@ fn what(task: &Task) -> String {
 }
 
 /// Says how many targets there are, and how many of them are in which state other than success.
-fn targets(task: &Task) -> String {
+fn targets(task: &Task, word: fn(ExecutionState) -> String) -> String {
     let total: u32 = task.counts.iter().map(|count| count.count).sum();
     let others: Vec<String> = task
         .counts
@@ -124,7 +170,7 @@ fn targets(task: &Task) -> String {
         .filter(|count| count.count > 0)
         .filter_map(|count| {
             let state = ExecutionState::try_from(count.state()).ok()?;
-            (state != ExecutionState::Succeeded).then(|| format!("{} {}", count.count, state.word()))
+            (state != ExecutionState::Succeeded).then(|| format!("{} {}", count.count, word(state)))
         })
         .collect();
     if others.is_empty() {
@@ -141,7 +187,7 @@ fn is_finished(task: &Task) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use opslink::pb::{self, ShellSpec, SqlSpec, StateCount, TaskSpec};
+    use opslink::pb::{ShellSpec, SqlSpec, StateCount, TaskSpec};
 
     use super::*;
 
@@ -171,6 +217,35 @@ mod tests {
     }
 
     #[test]
+    fn a_task_says_that_its_end_was_asked_for() {
+        let mut running = Task {
+            state: pb::TaskState::Running.into(),
+            ..Default::default()
+        };
+        assert_eq!(state(&running), "running");
+        running.cancel_requested = true;
+        assert_eq!(state(&running), "running, cancel requested");
+        running.state = pb::TaskState::Canceled.into();
+        assert_eq!(state(&running), "canceled");
+    }
+
+    #[test]
+    fn a_dry_run_shows_no_state() {
+        for (state, would) in [
+            (pb::ExecutionState::Dispatched, "start at once"),
+            (pb::ExecutionState::Queued, "wait in its queue"),
+            (pb::ExecutionState::Held, "wait for its turn"),
+        ] {
+            let execution = Execution {
+                state: state.into(),
+                ..Default::default()
+            };
+            let [_, column] = dry_run_columns();
+            assert_eq!((column.header, (column.cell)(&execution)), ("WOULD", would.to_owned()));
+        }
+    }
+
+    #[test]
     fn targets_say_what_did_not_go_well() {
         let count = |state: pb::ExecutionState, count| StateCount {
             state: state.into(),
@@ -184,6 +259,7 @@ mod tests {
             counts,
             ..Default::default()
         };
+        let targets = |task: &Task| targets(task, |state| state.word().to_owned());
         assert_eq!(targets(&some), "3 (1 failed)");
         some.counts.pop();
         assert_eq!(targets(&some), "2");

@@ -84,6 +84,7 @@ pub(super) async fn run(args: RetryArgs, app: &App) -> Result<Exit, Failure> {
         timestamps: false,
         raw: false,
         folder: None,
+        fold: false,
         headers: !app.globals.no_headers,
         quiet: app.globals.quiet,
         name_width: progress.name_width(),

@@ -72,6 +72,7 @@ pub(super) async fn run(args: WatchArgs, app: &App) -> Result<Exit, Failure> {
             timestamps: false,
             raw: false,
             folder: None,
+            fold: false,
             headers: true,
             quiet: true,
             name_width: 0,
