@@ -56,8 +56,9 @@ async function end(child) {
 
 /** A cloud with agents `prod` (env=prod,dc=bj), `shanghai` (env=prod,dc=sh) and `staging` (env=staging). */
 export class Stack {
-  static async start({ agents = true } = {}) {
+  static async start({ agents = true, password = PASSWORD } = {}) {
     const stack = new Stack();
+    stack.password = password;
     stack.folder = await mkdtemp(join(tmpdir(), "opslink-browser-"));
     stack.agents = new Map();
     await stack.startCloud("127.0.0.1:0", "127.0.0.1:0");
@@ -73,7 +74,9 @@ export class Stack {
 
   async startCloud(listen, plain) {
     const args = ["serve", "--data", join(this.folder, "cloud"), "--listen", listen, "--plain-listen", plain];
-    this.cloud = await start("opslink-cloud", [...args, "--dev-admin-password", PASSWORD, "--ready-json"]);
+    // Without one, the cloud makes a password that must be changed at the first login.
+    const password = this.password ? ["--dev-admin-password", this.password] : [];
+    this.cloud = await start("opslink-cloud", [...args, ...password, "--ready-json"]);
     this.info = this.cloud.ready;
     this.url = this.info.plain_url;
     if (process.env.OPSLINK_CONSOLE_DIST) {
