@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod connections;
+pub mod connections_file;
 pub mod crash;
 pub mod dial;
 pub mod executor;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
-    connections::ConnectionsFile,
+    connections_file::ConnectionsFile,
     dial::{self, Address, Connect},
     executor::{self, Health},
     facts,
