@@ -21,7 +21,7 @@ use opslink_agent::{
     join::{self, JoinOptions},
     launch::ProcessLauncher,
     run::{Agent, Rules},
-    runner,
+    runner::{self, fork_server::Served},
     simulate::{self, SimulateOptions},
 };
 use tokio_util::sync::CancellationToken;
@@ -151,24 +151,32 @@ fn main() -> ExitCode {
     }
 }
 
-/// `opslink-agent runner <attempt dir> --socket <path>`: started by the agent only.
+/// `opslink-agent fork-server --socket <path>`, and `opslink-agent runner <attempt dir> --socket <path>`, which runs one
+/// attempt without the server.
 fn run_as_runner() -> Option<ExitCode> {
-    let mut args = std::env::args_os().skip(1);
-    if args.next()? != "runner" {
-        return None;
-    }
-    let (Some(dir), Some(flag), Some(socket), None) = (args.next(), args.next(), args.next(), args.next()) else {
-        say("the runner is started by the agent");
-        return Some(ExitCode::from(2));
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let (served, socket) = match args.as_slice() {
+        [word, flag, socket] if word == "fork-server" && flag == "--socket" => (runner::fork_server::serve(), socket),
+        [word, dir, flag, socket] if word == "runner" && flag == "--socket" => {
+            (Ok(Served::Runner(PathBuf::from(dir))), socket)
+        }
+        [word, ..] if word == "fork-server" || word == "runner" => {
+            say("runners are started by the agent");
+            return Some(ExitCode::from(2));
+        }
+        _ => return None,
     };
-    if flag != "--socket" {
-        say("the runner is started by the agent");
-        return Some(ExitCode::from(2));
-    }
-    match runner::process::main(dir.as_ref(), socket.as_ref()) {
+    let ended = match served {
+        Ok(Served::Done) => Ok(()),
+        Ok(Served::Runner(dir)) => {
+            runner::process::main(&dir, socket.as_ref()).map_err(|error| opslink_agent::dial::chain_text(&error))
+        }
+        Err(error) => Err(format!("the fork server has failed: {error}")),
+    };
+    match ended {
         Ok(()) => Some(ExitCode::SUCCESS),
-        Err(error) => {
-            say(&opslink_agent::dial::chain_text(&error));
+        Err(text) => {
+            say(&text);
             Some(ExitCode::FAILURE)
         }
     }
@@ -210,6 +218,7 @@ fn run(state: &StateDir, ready_json: bool) -> Result<(), Problem> {
     runtime()?.block_on(async {
         let program = std::env::current_exe().map_err(|error| unusable(state, &error))?;
         let launcher = Arc::new(ProcessLauncher::open(state, program).map_err(|error| unusable(state, &error))?);
+        launcher.warm_up().await;
         let stop = stop_on_signals().map_err(|error| unusable(state, &error))?;
         let told = AtomicBool::new(!ready_json);
         let ready = format!(

@@ -245,3 +245,41 @@ async fn a_runner_that_cannot_be_started_leaves_no_trace() {
     assert_eq!(launcher.known(), []);
     assert_eq!(std::fs::read_dir(bench.state().attempts()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_killed_fork_server_harms_no_attempt_and_the_next_task_has_another() {
+    let bench = Bench::new();
+    let gate = bench.folder.path().join("gate");
+    let script = format!("until test -e {}; do sleep 0.01; done", gate.display());
+    let first = bench.start(&script).await;
+    let runner = bench.runner_of(first).await;
+    let server = parent_of(runner);
+    assert_ne!(server, std::process::id(), "runners are forked by the server");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(server.try_into().unwrap()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    // At once, so that the agent may or may not have heard of it.
+    let second = bench.start("exit 3").await;
+    assert_eq!(bench.outcome(second).await.exit_code, Some(3));
+    let other = bench.start(&script).await;
+    assert_ne!(parent_of(bench.runner_of(other).await), server);
+    std::fs::write(gate, "").unwrap();
+    let mut open = vec![first, other];
+    while !open.is_empty() {
+        let changed = tokio::time::timeout(Duration::from_secs(30), bench.launcher().changed());
+        let ended = changed.await.expect("both end");
+        open.retain(|id| !ended.contains(&(*id, Phase::Ended)));
+    }
+    for id in [first, other] {
+        let outcome = bench.dir(id).record().unwrap().outcome.expect("an end");
+        assert_eq!(outcome.kind(), pb::OutcomeKind::Succeeded, "{outcome:?}");
+    }
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
+}

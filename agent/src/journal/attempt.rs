@@ -16,7 +16,6 @@ use super::{
     record::{AttemptRecord, Process, Record, boot_id},
 };
 
-const TASK: &str = "task";
 const STATE: &str = "state";
 const CHUNKS: &str = "chunks";
 const CANCEL: &str = "cancel";
@@ -30,7 +29,8 @@ pub struct AttemptDir {
 }
 
 impl AttemptDir {
-    /// Makes the folder under `root` and returns when it would survive a power cut.
+    /// Makes the folder under `root`. It survives the death of this process at once, a power cut after
+    /// [`Self::sync`].
     ///
     /// # Errors
     /// `AlreadyExists` when this attempt is known; otherwise those of the disk. What was made is then removed.
@@ -38,8 +38,7 @@ impl AttemptDir {
         let path = root.join(id.to_string());
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let dir = Self { path, id };
-        let filled = dir.fill(envelope).and_then(|()| File::open(root)?.sync_all());
-        match filled {
+        match dir.fill(envelope) {
             Ok(()) => Ok(dir),
             Err(error) => {
                 // Nothing has started: leaving no trace lets the cloud try again.
@@ -53,14 +52,22 @@ impl AttemptDir {
         let received = Record::Received {
             time_us: UnixMicros::now().0,
             boot_id: boot_id(),
+            envelope: envelope.encode_to_vec(),
         };
-        self.append_to(STATE)?.write_all(&received.to_frame())?;
-        self.append_to(CHUNKS)?;
-        let mut task = self.append_to(TASK)?;
-        task.write_all(&envelope.encode_to_vec())?;
-        task.sync_all()?;
-        // `state` is not synced: until the runner has started it says nothing that `task` does not.
-        File::open(&self.path)?.sync_all()
+        self.append_to(STATE)?.write_all(&received.to_frame())
+    }
+
+    /// Makes the folder and the task in it survive a power cut. Nothing may run before.
+    ///
+    /// # Errors
+    /// Those of fsync.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(self.path.join(STATE))?.sync_all()?;
+        File::open(&self.path)?.sync_all()?;
+        match self.path.parent() {
+            Some(root) => File::open(root)?.sync_all(),
+            None => Ok(()),
+        }
     }
 
     /// Opens an existing folder; its name is the attempt's id.
@@ -93,15 +100,6 @@ impl AttemptDir {
         self.path.join(SCRATCH)
     }
 
-    /// Reads the envelope as it came.
-    ///
-    /// # Errors
-    /// `InvalidData` when the file is not an envelope; otherwise those of reading.
-    pub fn envelope(&self) -> io::Result<pb::SignedEnvelope> {
-        let bytes = bytes::Bytes::from(fs::read(self.path.join(TASK))?);
-        pb::SignedEnvelope::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    }
-
     /// Reads what has been recorded so far.
     ///
     /// # Errors
@@ -122,14 +120,15 @@ impl AttemptDir {
         ChunkReader::open(&self.path.join(CHUNKS))
     }
 
-    /// Becomes the one writer of this attempt, for its runner. Held until the writer is dropped or the process dies.
+    /// Becomes the one writer of this attempt, for its runner, and reads what was recorded. Held until the writer is
+    /// dropped or the process dies.
     ///
     /// This is the fence of at most one start: whoever gets the writer may run the attempt, nobody else ever may.
     ///
     /// # Errors
     /// `WouldBlock` while another writer lives; `AlreadyExists` when the attempt has started or ended before: then it
     /// must not run; otherwise those of the disk.
-    pub fn writer(&self) -> io::Result<AttemptWriter> {
+    pub fn writer(&self) -> io::Result<(AttemptWriter, AttemptRecord)> {
         let writer = self.take_over()?;
         let record = self.record()?;
         if record.runner.is_some() || record.outcome.is_some() {
@@ -138,7 +137,7 @@ impl AttemptDir {
                 "this attempt has started before",
             ));
         }
-        Ok(writer)
+        Ok((writer, record))
     }
 
     /// Becomes the writer whatever the attempt's past, for recovery. `WouldBlock` while another writer lives.

@@ -1,6 +1,6 @@
 //! Records of an attempt's `state` file.
 
-use std::fs;
+use std::{fs, sync::LazyLock};
 
 use bytes::{Buf, BufMut};
 use opslink::pb;
@@ -47,19 +47,30 @@ fn start_ticks(pid: u32) -> Option<u64> {
     }
 }
 
-/// The id of this boot of the machine; empty where it has none.
+/// The id of this boot of the machine; empty where it has none. Read once: no process outlives a boot.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    });
+    BOOT_ID.clone()
 }
 
 /// One record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
-    Received { time_us: i64, boot_id: String },
-    Started { time_us: i64, process: Process },
+    Received {
+        time_us: i64,
+        boot_id: String,
+        /// The encoded `SignedEnvelope`.
+        envelope: Vec<u8>,
+    },
+    Started {
+        time_us: i64,
+        process: Process,
+    },
     Ended(pb::Outcome),
 }
 
@@ -72,10 +83,18 @@ impl Record {
     pub(crate) fn to_frame(&self) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         match self {
-            Self::Received { time_us, boot_id } => {
+            Self::Received {
+                time_us,
+                boot_id,
+                envelope,
+            } => {
                 out.put_u8(RECEIVED);
                 out.put_i64_le(*time_us);
-                out.put_slice(boot_id.as_bytes());
+                // The system's own word, 36 bytes; cut rather than wrong.
+                let length = u8::try_from(boot_id.len()).unwrap_or(u8::MAX);
+                out.put_u8(length);
+                out.put_slice(boot_id.as_bytes().get(..length.into()).unwrap_or_default());
+                out.put_slice(envelope);
             }
             Self::Started { time_us, process } => {
                 out.put_u8(STARTED);
@@ -98,9 +117,12 @@ impl Record {
         match bytes.try_get_u8().ok()? {
             RECEIVED => {
                 let time_us = bytes.try_get_i64_le().ok()?;
+                let length = bytes.try_get_u8().ok()?;
+                let (boot_id, envelope) = bytes.split_at_checked(length.into())?;
                 Some(Self::Received {
                     time_us,
-                    boot_id: text(bytes)?,
+                    boot_id: text(boot_id)?,
+                    envelope: envelope.to_vec(),
                 })
             }
             STARTED => {
@@ -130,6 +152,8 @@ pub struct AttemptRecord {
     pub received_time_us: Option<i64>,
     /// The boot in which it was taken.
     pub received_boot_id: String,
+    /// The encoded `SignedEnvelope`, as it came.
+    pub envelope: Vec<u8>,
     /// When the runner started, microseconds since 1970.
     pub started_time_us: Option<i64>,
     /// The runner.
@@ -147,9 +171,14 @@ impl AttemptRecord {
         let mut scan = Scan::new(bytes);
         for payload in scan.by_ref() {
             match Record::parse(payload) {
-                Some(Record::Received { time_us, boot_id }) => {
+                Some(Record::Received {
+                    time_us,
+                    boot_id,
+                    envelope,
+                }) => {
                     record.received_time_us = Some(time_us);
                     record.received_boot_id = boot_id;
+                    record.envelope = envelope;
                 }
                 Some(Record::Started { time_us, process }) => {
                     record.started_time_us = Some(time_us);
@@ -183,6 +212,7 @@ mod tests {
             Record::Received {
                 time_us: 5,
                 boot_id: "boot".into(),
+                envelope: b"task".to_vec(),
             },
             Record::Started {
                 time_us: 6,
@@ -195,6 +225,10 @@ mod tests {
         .collect();
         let read = AttemptRecord::read(&bytes);
         assert_eq!(read.received_time_us, Some(5));
+        assert_eq!(
+            (read.received_boot_id.as_str(), &*read.envelope),
+            ("boot", &b"task"[..])
+        );
         assert_eq!(read.runner, Some(process));
         assert_eq!(read.outcome, Some(outcome));
         assert_eq!(read.valid_bytes, bytes.len() as u64);

@@ -38,7 +38,7 @@ fn outcome_of(dir: &AttemptDir) -> pb::Outcome {
 /// A folder with a started runner, three chunks and no end; its writer is gone.
 fn orphan(root: &Path) -> AttemptDir {
     let dir = attempt(root);
-    let mut writer = dir.writer().unwrap();
+    let (mut writer, _) = dir.writer().unwrap();
     writer.started().unwrap();
     for first_seq in [0, 2, 4] {
         writer.append_chunk(&chunk(dir.id(), first_seq, 2, None)).unwrap();
@@ -49,7 +49,7 @@ fn orphan(root: &Path) -> AttemptDir {
 fn copy_of(dir: &AttemptDir, root: &Path) -> AttemptDir {
     let path = root.join(dir.id().to_string());
     fs::create_dir(&path).unwrap();
-    for name in ["task", "state", "chunks"] {
+    for name in ["state", "chunks"] {
         fs::copy(dir.path().join(name), path.join(name)).unwrap();
     }
     AttemptDir::open(&path).unwrap()
@@ -106,7 +106,7 @@ fn an_attempt_of_an_earlier_boot_is_lost_even_without_a_started_record() {
 fn a_living_runner_keeps_its_attempt() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
-    let mut writer = dir.writer().unwrap();
+    let (mut writer, _) = dir.writer().unwrap();
     writer.started().unwrap();
     assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::RunnerLives);
     assert_eq!(dir.writer().unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -126,7 +126,7 @@ fn an_end_that_is_in_the_chunks_counts_even_if_the_state_does_not_have_it() {
         exit_code: Some(9),
         ..Default::default()
     };
-    let mut writer = dir.writer().unwrap();
+    let (mut writer, _) = dir.writer().unwrap();
     writer.started().unwrap();
     writer
         .append_chunk(&chunk(dir.id(), 0, 1, Some(outcome.clone())))
@@ -205,5 +205,5 @@ fn creating_an_attempt_twice_is_refused() {
     let dir = attempt(root.path());
     let again = AttemptDir::create(root.path(), dir.id(), &pb::SignedEnvelope::default());
     assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    assert!(dir.path().join("task").exists());
+    assert!(dir.path().join("state").exists());
 }

@@ -1,6 +1,7 @@
 //! How an attempt is run and remembered, behind one trait: as a runner process with a journal on disk, or inside this
 //! process with a journal in memory (simulations). The courier knows only the trait.
 
+mod fork_server;
 mod in_process;
 mod notices;
 mod process;

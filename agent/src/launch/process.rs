@@ -2,11 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
-    fs::OpenOptions,
     io,
     path::PathBuf,
-    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,9 +11,17 @@ use std::{
 use async_trait::async_trait;
 use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use prost::Message;
-use tokio::{process::Child, sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 
-use super::{Known, Launcher, Notices, Order, Phase, Refusal, slot::Slot, socket};
+use super::{
+    Known, Launcher, Notices, Order, Phase, Refusal,
+    fork_server::{ForkServer, Forked},
+    slot::Slot,
+    socket,
+};
 use crate::{
     config::StateDir,
     crashpoint,
@@ -27,17 +32,19 @@ use crate::{
 /// How often the agent looks whether a runner that it cannot hear still lives.
 const ORPHAN_CHECK_EVERY: Duration = Duration::from_millis(500);
 
+/// Ends of runners that may wait for a look at their journals.
+const ENDS_QUEUED: usize = 256;
+
 /// Runs attempts as processes of their own.
 pub struct ProcessLauncher {
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    fork_server: ForkServer,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What the launcher, its socket and its watchers have in common.
 pub(super) struct Shared {
     attempts: PathBuf,
-    socket: PathBuf,
-    program: PathBuf,
     slots: Mutex<BTreeMap<AttemptId, Slot>>,
     fence: Mutex<Fence>,
     notices: Notices,
@@ -70,8 +77,6 @@ impl ProcessLauncher {
         }
         let shared = Arc::new(Shared {
             attempts: state.attempts(),
-            socket: state.socket(),
-            program,
             slots: Mutex::new(slots),
             fence: Mutex::new(fence),
             notices: Notices::default(),
@@ -80,16 +85,32 @@ impl ProcessLauncher {
         let listener = socket::bind(&state.socket())?;
         // Stopped when the launcher is dropped; runners redial the next agent.
         let server = tokio::spawn(socket::serve(listener, Arc::clone(&shared)));
+        let (ended, ends) = mpsc::channel(ENDS_QUEUED);
+        let fork_server = ForkServer::new(program, state.socket(), ended);
+        let reaper = tokio::spawn(hear_ends(ends, Arc::clone(&shared)));
         for id in running {
             Shared::watch(&shared, id);
         }
-        Ok(Self { shared, server })
+        Ok(Self {
+            shared,
+            fork_server,
+            tasks: [server, reaper],
+        })
+    }
+
+    /// Starts the fork server ahead of the first task. That it cannot be started now is told with the first task.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.fork_server.warm_up().await {
+            tracing::warn!(%error, "the fork server cannot be started");
+        }
     }
 }
 
 impl Drop for ProcessLauncher {
     fn drop(&mut self) {
-        self.server.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -108,17 +129,23 @@ impl Launcher for ProcessLauncher {
     async fn start(&self, order: Order) -> Result<(), Refusal> {
         let shared = Arc::clone(&self.shared);
         let id = order.id;
-        // fsync and spawn block: they get a thread, so that the link goes on.
-        let started = tokio::task::spawn_blocking(move || shared.start(&order));
-        let child = started.await.map_err(|error| unstartable(format!("{error}")))??;
-        let shared = Arc::clone(&self.shared);
-        // Lives as long as the runner; reaps it, and closes its journal if it could not do so itself.
-        tokio::spawn(async move {
-            reap(child).await;
-            if !shared.has_ended(id) {
-                Shared::close(&shared, id).await;
+        // The disk blocks: it gets a thread, so that the link goes on.
+        let made = tokio::task::spawn_blocking(move || shared.make(&order));
+        let dir = made.await.map_err(|error| unstartable(format!("{error}")))??;
+        let early = dir.clone();
+        // The disk begins while the runner is forked. Whether it succeeds is the runner's to know: it syncs again.
+        tokio::task::spawn_blocking(move || early.sync());
+        match self.fork_server.fork(&dir).await {
+            Ok(Forked::Started) => {}
+            Ok(Forked::Unknown) => Shared::watch(&self.shared, id),
+            Err(error) => {
+                // Nothing runs: leave no trace, so that the refusal is the whole truth.
+                self.shared.slots().remove(&id);
+                dir.remove().ok();
+                return Err(unstartable(format!("the runner cannot be started: {error}")));
             }
-        });
+        }
+        crashpoint!("after_launch_before_accepted");
         Ok(())
     }
 
@@ -178,7 +205,8 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, order: &Order) -> Result<Child, Refusal> {
+    /// Writes the attempt into the journal. Its runner makes that durable before it runs anything.
+    fn make(&self, order: &Order) -> Result<AttemptDir, Refusal> {
         let dir = AttemptDir::create(&self.attempts, order.id, &order.signed).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => replayed(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
@@ -199,45 +227,14 @@ impl Shared {
         }
         crashpoint!("after_journal_create");
         self.slots().insert(order.id, Slot::new(dir.clone(), Phase::Running));
-        match self.spawn(&dir) {
-            Ok(child) => {
-                crashpoint!("after_launch_before_accepted");
-                Ok(child)
-            }
-            Err(error) => {
-                // Nothing ran: leave no trace, so that the refusal is the whole truth.
-                self.slots().remove(&order.id);
-                dir.remove().ok();
-                Err(unstartable(format!("the runner cannot be started: {error}")))
-            }
-        }
-    }
-
-    /// No `pre_exec`, no uid: the standard library then uses posix_spawn, whose cost does not grow with this process.
-    /// The runner detaches itself into its own session.
-    fn spawn(&self, dir: &AttemptDir) -> io::Result<Child> {
-        let complaints = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(dir.path().join("runner.log"))?;
-        let args: [OsString; 4] = [
-            "runner".into(),
-            dir.path().into(),
-            "--socket".into(),
-            self.socket.clone().into_os_string(),
-        ];
-        tokio::process::Command::new(&self.program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(complaints)
-            .spawn()
+        Ok(dir)
     }
 
     fn remember_and_remove(&self, dir: &AttemptDir) -> io::Result<()> {
         let expires = dir
-            .envelope()
+            .record()
             .ok()
+            .and_then(|record| pb::SignedEnvelope::decode(&*record.envelope).ok())
             .and_then(|signed| pb::TaskEnvelope::decode(signed.body).ok())
             .map_or(0, |envelope| envelope.expires_time_us);
         let dies = UnixMicros(expires).plus(EXPIRY_TOLERANCE);
@@ -331,11 +328,17 @@ impl Shared {
     }
 }
 
-async fn reap(mut child: Child) {
-    match child.wait().await {
-        Ok(status) if status.success() => {}
-        Ok(status) => tracing::warn!(%status, "a runner ended badly"),
-        Err(error) => tracing::warn!(%error, "a runner could not be waited for"),
+/// Closes the journals of runners that could not do so themselves.
+async fn hear_ends(mut ends: mpsc::Receiver<(AttemptId, i32)>, shared: Arc<Shared>) {
+    while let Some((id, status)) = ends.recv().await {
+        if status != 0 {
+            tracing::warn!(attempt = %id, status, "a runner ended badly");
+        }
+        if !shared.has_ended(id) {
+            let shared = Arc::clone(&shared);
+            // One look at one folder.
+            tokio::spawn(async move { Shared::close(&shared, id).await });
+        }
     }
 }
 

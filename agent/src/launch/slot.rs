@@ -58,7 +58,12 @@ impl Slot {
     fn read_plain(&mut self, seq: u64) -> io::Result<Option<pb::LogChunk>> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(self.dir.chunks()?),
+            none => match self.dir.chunks() {
+                Ok(reader) => none.insert(reader),
+                // Its runner has not begun.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            },
         };
         if reader.next_seq() != seq {
             reader.seek(seq)?;

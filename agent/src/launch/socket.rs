@@ -14,6 +14,7 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
+    task::JoinSet,
     time::timeout,
 };
 use uuid::Uuid;
@@ -34,17 +35,21 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves runners until the task is dropped.
+/// Serves runners until the task is dropped, and their connections with it: they redial whoever comes next.
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+    // One short task per living runner; it ends with the connection.
+    let mut conversations = JoinSet::new();
     loop {
-        match listener.accept().await {
-            // One short task per living runner; it ends with the connection.
-            Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&shared)))),
-            Err(error) => {
-                // Out of file descriptors, most likely: give others time to close some.
-                tracing::warn!(%error, "cannot accept a runner's connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(conversations.spawn(converse(stream, Arc::clone(&shared)))),
+                Err(error) => {
+                    // Out of file descriptors, most likely: give others time to close some.
+                    tracing::warn!(%error, "cannot accept a runner's connection");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            },
+            Some(_) = conversations.join_next() => {}
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The runner: one attempt, from its envelope to its End event.
 //!
 //! [`drive`] is the core: it checks the spec, starts the deadline, runs the executor, seals its output into chunks and
-//! ends with an outcome. It knows neither disk nor link. [`process`] is the entry of the runner process around it.
+//! ends with an outcome. It knows neither disk nor link. [`process`] is the runner process around it, [`fork_server`] what
+//! makes such processes.
 //!
 //! ```text
 //! executor ──Event──► sink ──► sealer ──pb::LogChunk──► Spool (journal)
@@ -17,6 +18,7 @@ use opslink::{event::Note, pb};
 mod conclude;
 mod disk_spool;
 mod drive;
+pub mod fork_server;
 mod inline_sink;
 pub mod process;
 mod sealer;

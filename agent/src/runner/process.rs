@@ -1,14 +1,15 @@
 //! The entry of the runner process: `opslink-agent runner <attempt dir> --socket <path>`.
 //!
 //! It lives as long as its attempt, survives the agent, and holds no link credentials. What it costs to start is paid
-//! by every task, so it does nothing that it need not: no logging, no TLS, no name resolution, one thread and a half.
+//! by every task, so it is forked from a server that has done most of it ([`super::fork_server`]), and does nothing that
+//! it need not: no logging, no TLS, no name resolution, one thread and a half.
 //!
 //! # Process tree
 //! The runner is a *child subreaper*: whatever its child starts, forks twice or moves into another session stays a
 //! descendant of the runner, and `/proc` shows it. A cgroup per attempt would tell the same at the price of two more
 //! directory operations per task, needs a writable hierarchy that many hosts lack, and is therefore not used.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use nix::{sys::prctl, unistd::setsid};
 use opslink::{pb, task::Outcome};
@@ -31,7 +32,7 @@ use crate::{
 pub enum Error {
     /// The attempt's folder cannot be used.
     #[error("the attempt's folder cannot be used")]
-    Journal(#[source] std::io::Error),
+    Journal(#[source] io::Error),
     /// The envelope in the folder is not one.
     #[error("the attempt's task is not an envelope")]
     Envelope(#[source] prost::DecodeError),
@@ -40,7 +41,7 @@ pub enum Error {
     StartedBefore,
     /// The machine has no resources for an event loop.
     #[error("no event loop can be started")]
-    Runtime(#[source] std::io::Error),
+    Runtime(#[source] io::Error),
 }
 
 /// Runs the attempt in `dir` to its end. `socket` is the agent's.
@@ -54,13 +55,12 @@ pub fn main(dir: &Path, socket: &Path) -> Result<(), Error> {
     prctl::set_child_subreaper(true).ok();
 
     let attempt = AttemptDir::open(dir).map_err(Error::Journal)?;
-    let record = attempt.record().map_err(Error::Journal)?;
-    if record.runner.is_some() || record.outcome.is_some() {
-        return Err(Error::StartedBefore);
-    }
-    let signed = attempt.envelope().map_err(Error::Journal)?;
+    let (mut writer, record) = attempt.writer().map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::StartedBefore,
+        _ => Error::Journal(error),
+    })?;
+    let signed = pb::SignedEnvelope::decode(&*record.envelope).map_err(Error::Envelope)?;
     let envelope = pb::TaskEnvelope::decode(signed.body).map_err(Error::Envelope)?;
-    let mut writer = attempt.writer().map_err(Error::Journal)?;
     writer.started().map_err(Error::Journal)?;
     let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
 
@@ -74,12 +74,15 @@ pub fn main(dir: &Path, socket: &Path) -> Result<(), Error> {
         if attempt.cancel_requested() {
             cancel.cancel();
         }
+        // The agent is dialed, and its own sync has gone far.
+        tokio::task::yield_now().await;
+        attempt.sync().map_err(Error::Journal)?;
         let outcome = run(envelope, dir, Arc::clone(&spool), cancel).await;
         let recorded = spool.ended(&outcome);
         agent.ended().await;
-        recorded.map(|()| outcome)
+        recorded.map(|()| outcome).map_err(Error::Journal)
     });
-    outcome.map(drop).map_err(Error::Journal)
+    outcome.map(drop)
 }
 
 async fn run(envelope: pb::TaskEnvelope, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {

@@ -8,7 +8,8 @@ use opslink::{
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Value, sea_query::Expr,
+    TryInsertResult, Value,
+    sea_query::{Expr, OnConflict},
 };
 use uuid::Uuid;
 
@@ -30,23 +31,6 @@ pub(in super::super) async fn create(
     executions: &[Execution],
     note: &Audit,
 ) -> Outcome<TaskCreated> {
-    if let Some(request_id) = &new.request_id {
-        let same_request = task::Entity::find()
-            .filter(task::Column::CreatedBy.eq(new.created_by.as_str()))
-            .filter(task::Column::RequestId.eq(request_id.as_str()));
-        if let Some(earlier) = same_request.one(tx).await? {
-            let same_body = earlier.request_hash == new.request_hash;
-            let replayed = TaskCreated::Replayed(TaskId::from_uuid(earlier.id));
-            return Ok(if same_body {
-                replayed
-            } else {
-                TaskCreated::RequestIdConflict
-            });
-        }
-    }
-    if get(tx, new.id).await?.is_some() {
-        return Err(exists("task", new.id));
-    }
     let row = task::Model {
         id: new.id.uuid(),
         spec: new.spec.to_vec(),
@@ -61,9 +45,15 @@ pub(in super::super) async fn create(
         reason: new.reason.clone(),
         cancel_requested: new.cancel_requested,
     };
-    task::Entity::insert(row.into_active_model())
+    // The rule is the insert itself: nobody comes between a look and a write, and the usual case is one statement.
+    let inserted = task::Entity::insert(row.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .try_insert()
         .exec_without_returning(tx)
         .await?;
+    if !matches!(inserted, TryInsertResult::Inserted(1)) {
+        return earlier(tx, new).await;
+    }
     insert_executions(tx, executions).await?;
     let attempt_of = |execution: &Execution| {
         let id: AttemptId = execution.attempt_id?;
@@ -73,6 +63,23 @@ pub(in super::super) async fn create(
     write_attempts(tx, &attempts).await?;
     audit::insert(tx, note).await?;
     Ok(TaskCreated::New)
+}
+
+/// What stands in the way of a new task.
+async fn earlier(tx: &impl ConnectionTrait, new: &Task) -> Outcome<TaskCreated> {
+    let Some(request_id) = &new.request_id else {
+        return Err(exists("task", new.id));
+    };
+    let same_request = task::Entity::find()
+        .filter(task::Column::CreatedBy.eq(new.created_by.as_str()))
+        .filter(task::Column::RequestId.eq(request_id.as_str()));
+    match same_request.one(tx).await? {
+        Some(earlier) if earlier.request_hash == new.request_hash => {
+            Ok(TaskCreated::Replayed(TaskId::from_uuid(earlier.id)))
+        }
+        Some(_) => Ok(TaskCreated::RequestIdConflict),
+        None => Err(exists("task", new.id)),
+    }
 }
 
 async fn insert_executions(tx: &impl ConnectionTrait, executions: &[Execution]) -> Outcome<()> {

@@ -1,0 +1,211 @@
+//! The fork server: a small process beside the agent that forks a runner for each attempt.
+//!
+//! A program start costs several times a fork: loading, linking and touching memory anew, for every task. This process
+//! has done that once. It has one thread, no event loop and no secrets, so a fork of it is a whole runner. The agent
+//! talks to it by its standard input, a socket:
+//!
+//! ```text
+//! agent → server   u32 LE length, path of an attempt's folder
+//! server → agent   S started · F not started · X ended, then 16 bytes attempt id, i32 LE: pid · errno · exit status
+//! ```
+//! It ends when the agent does; its runners live on. What they say about themselves, a panic say, goes where the
+//! agent's own log goes.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::ffi::OsStringExt, unix::net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+use fork::Fork;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{Pid, dup2_stdin, setsid},
+};
+use opslink::id::AttemptId;
+
+use crate::journal::AttemptDir;
+
+/// Longest path of an attempt's folder.
+const PATH_MAX: usize = 4_096;
+/// Bytes of what the server says at a time.
+pub(crate) const WORD_BYTES: usize = 21;
+
+/// What the server says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// A runner is there.
+    Started(AttemptId),
+    /// None could be forked, for this error number.
+    Unstartable(AttemptId, i32),
+    /// A runner has ended: its exit code, or the negative number of the signal that ended it.
+    Ended(AttemptId, i32),
+}
+
+impl Word {
+    fn to_bytes(self) -> [u8; WORD_BYTES] {
+        let (kind, id, number) = match self {
+            Self::Started(id) => (b'S', id, 0),
+            Self::Unstartable(id, errno) => (b'F', id, errno),
+            Self::Ended(id, status) => (b'X', id, status),
+        };
+        let mut bytes = [kind; WORD_BYTES];
+        if let Some((_, rest)) = bytes.split_first_mut() {
+            let (place, end) = rest.split_at_mut(16);
+            place.copy_from_slice(id.uuid().as_bytes());
+            end.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what [`serve`] wrote; nothing when it is none of that.
+    pub(crate) fn from_bytes(bytes: [u8; WORD_BYTES]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (id, number) = rest.split_first_chunk::<16>()?;
+        let id = AttemptId::from_uuid(uuid::Uuid::from_bytes(*id));
+        let number = i32::from_le_bytes(number.try_into().ok()?);
+        match kind {
+            b'S' => Some(Self::Started(id)),
+            b'F' => Some(Self::Unstartable(id, number)),
+            b'X' => Some(Self::Ended(id, number)),
+            _ => None,
+        }
+    }
+}
+
+/// Encodes the wish for a runner.
+pub(crate) fn request(attempt: &Path) -> Vec<u8> {
+    let path = attempt.as_os_str().as_encoded_bytes();
+    let length = u32::try_from(path.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes(), path].concat()
+}
+
+/// Why [`serve`] came back.
+#[derive(Debug)]
+pub enum Served {
+    /// The agent is gone.
+    Done,
+    /// This process is a fresh runner, for the attempt in this folder.
+    Runner(PathBuf),
+}
+
+/// Forks a runner for every folder that the agent names. Returns in the server when the agent is gone, and in every
+/// runner at once.
+///
+/// # Errors
+/// The socket or the kernel's calls failed; runners live on without the server.
+pub fn serve() -> io::Result<Served> {
+    // Out of the terminal's group: Ctrl-C ends the agent, and that ends this.
+    setsid().ok();
+    let mut agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let nothing = File::open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    let mut chld = SigSet::empty();
+    chld.add(Signal::SIGCHLD);
+    chld.thread_block()?;
+    let ends = SignalFd::with_flags(&chld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut runners: Vec<(Pid, AttemptId)> = Vec::new();
+    loop {
+        let (spoken, ended) = wait(&agent, &ends)?;
+        if ended {
+            while ends.read_signal()?.is_some() {}
+            reap(&mut agent, &mut runners)?;
+        }
+        if !spoken {
+            continue;
+        }
+        let Some(attempt) = read_request(&mut agent)? else {
+            return Ok(Served::Done);
+        };
+        let id = AttemptDir::open(&attempt)?.id();
+        match fork::fork() {
+            Ok(Fork::Child) => {
+                drop((agent, ends));
+                chld.thread_unblock()?;
+                return Ok(Served::Runner(attempt));
+            }
+            Ok(Fork::Parent(pid)) => {
+                runners.push((Pid::from_raw(pid), id));
+                agent.write_all(&Word::Started(id).to_bytes())?;
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or_default();
+                agent.write_all(&Word::Unstartable(id, errno).to_bytes())?;
+            }
+        }
+    }
+}
+
+/// Waits for a word of the agent or the end of a runner; says which came.
+fn wait(agent: &UnixStream, ends: &SignalFd) -> io::Result<(bool, bool)> {
+    let mut fds = [
+        PollFd::new(agent.as_fd(), PollFlags::POLLIN),
+        PollFd::new(ends.as_fd(), PollFlags::POLLIN),
+    ];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let [agent, ends] = fds.map(|fd| fd.any().unwrap_or(false));
+    Ok((agent, ends))
+}
+
+fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>) -> io::Result<()> {
+    loop {
+        let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid, code),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, -(signal as i32)),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(at) = runners.iter().position(|(known, _)| *known == pid) {
+            let (_, id) = runners.swap_remove(at);
+            agent.write_all(&Word::Ended(id, status).to_bytes())?;
+        }
+    }
+}
+
+fn read_request(agent: &mut UnixStream) -> io::Result<Option<PathBuf>> {
+    let mut length = [0; 4];
+    match agent.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > PATH_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a path that is too long"));
+    }
+    let mut path = vec![0; length];
+    agent.read_exact(&mut path)?;
+    Ok(Some(OsString::from_vec(path).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_comes_back_as_it_went() {
+        let id = AttemptId::new();
+        for word in [
+            Word::Started(id),
+            Word::Unstartable(id, 11),
+            Word::Ended(id, 0),
+            Word::Ended(id, -9),
+        ] {
+            assert_eq!(Word::from_bytes(word.to_bytes()), Some(word));
+        }
+        assert_eq!(Word::from_bytes([b'?'; WORD_BYTES]), None);
+    }
+}
