@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! agent → server   u32 LE length, path of an attempt's folder
-//! server → agent   S started · F not started · X ended, then 16 bytes attempt id, i32 LE: pid · errno · exit status
+//! server → agent   S started · F not started · X ended, then 16 bytes attempt id, i32 LE: 0 · errno · exit status
 //! ```
 //! It ends when the agent does; its runners live on. What they say about themselves, a panic say, goes where the
 //! agent's own log goes.
