@@ -2,7 +2,7 @@
 
 use leptos::{mount::mount_to_body, prelude::*, task::spawn_local};
 use leptos_router::{
-    components::{Route, Router, Routes},
+    components::{FlatRoutes, Route, Router},
     path,
 };
 
@@ -105,7 +105,7 @@ fn Console() -> impl IntoView {
         <div class="frame">
             <Nav />
             <main id="main" class="main" tabindex="-1">
-                <Routes fallback=|| view! { <pages::not_found::NotFound /> }>
+                <FlatRoutes fallback=|| view! { <pages::not_found::NotFound /> }>
                     <Route path=path!("/") view=pages::home::Home />
                     <Route path=path!("/login") view=pages::login::AlreadyIn />
                     <Route path=path!("/agents") view=pages::agents::Agents />
@@ -118,7 +118,7 @@ fn Console() -> impl IntoView {
                     <Route path=path!("/tokens") view=pages::tokens::Tokens />
                     <Route path=path!("/audit") view=pages::audit::AuditPage />
                     <Route path=path!("/account") view=pages::password::Account />
-                </Routes>
+                </FlatRoutes>
             </main>
         </div>
         <KeyboardHelp />

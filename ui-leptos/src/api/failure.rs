@@ -39,8 +39,8 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let details = status.get_error_details();
-        let reason = details.error_info().map(|info| info.reason.clone());
+        // Only what is shown is read: the other kinds of detail would bring their decoders with them.
+        let reason = status.get_details_error_info().map(|info| info.reason);
         let code = status.code();
         if code == Code::Unauthenticated && reason.as_deref() != Some("LOGIN_FAILED") {
             session().lost();
@@ -59,9 +59,9 @@ impl From<Status> for Failure {
                 fix: String::new(),
             };
         };
-        let text = details
-            .localized_message()
-            .map_or_else(|| status.message().to_owned(), |text| text.message.clone());
+        let text = status
+            .get_details_localized_message()
+            .map_or_else(|| status.message().to_owned(), |text| text.message);
         let (what, why, fix) = three(&text);
         Self { reason, what, why, fix }
     }

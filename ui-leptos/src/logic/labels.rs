@@ -38,7 +38,7 @@ pub fn pairs<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> 
         .into_iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    pairs.sort();
+    super::order::by(&mut pairs, |a, b| a.cmp(b));
     pairs
 }
 

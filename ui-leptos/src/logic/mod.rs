@@ -8,6 +8,8 @@ pub mod format;
 pub mod grid;
 pub mod labels;
 pub mod lines;
+pub mod methods;
+pub mod order;
 pub mod quote;
 pub mod results;
 pub mod rows;

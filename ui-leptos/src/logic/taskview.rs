@@ -35,7 +35,7 @@ impl TaskView {
     /// The executions in agent name order.
     pub fn executions(&self) -> Vec<&pb::Execution> {
         let mut all: Vec<_> = self.executions.values().collect();
-        all.sort_by(|a, b| a.agent_name.cmp(&b.agent_name));
+        super::order::by(&mut all, |a, b| a.agent_name.cmp(&b.agent_name));
         all
     }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     i18n::t,
     logic::{
-        danger,
+        danger, order,
         quote::{self, SplitError},
         target,
     },
@@ -57,7 +57,7 @@ pub(crate) fn RunShell() -> impl IntoView {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        pairs.sort();
+        order::by(&mut pairs, |a, b| a.cmp(b));
         env.set(pairs.join("\n"));
     });
 
