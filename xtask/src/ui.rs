@@ -144,7 +144,7 @@ impl Place {
                 .update(&bytes.len().to_le_bytes())
                 .update(&bytes);
         }
-        for (name, version) in locked_versions(&["wasm-bindgen", "leptos", "tonic-web-wasm-client"])? {
+        for (name, version) in locked_versions(&["wasm-bindgen", "leptos", "prost"])? {
             hasher.update(name.as_bytes()).update(version.as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())

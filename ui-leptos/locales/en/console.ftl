@@ -30,6 +30,8 @@ key-wrap = Wrap long lines
 key-times = Show times
 key-next = Next hit
 key-previous = Previous hit
+key-link = Copy a link to the line
+key-extend = Mark more lines
 key-end = Jump to the end
 key-close = Close
 key-help = This list
@@ -397,6 +399,20 @@ log-earlier = { $n ->
    *[other] { $count } earlier lines are not loaded.
 }
 log-load-earlier = Load earlier
+log-later = { $n ->
+    [one] 1 later line is not loaded.
+   *[other] { $count } later lines are not loaded.
+}
+log-load-later = Load later
+log-marked = { $n ->
+    [one] Line { $first }
+   *[other] Lines { $first }–{ $last }
+}
+log-copy-link = Copy a link to these lines
+log-link-copied = Link copied
+log-unmark = Unmark
+log-old-attempt = of attempt { $n }, which another one has replaced
+log-no-line = The log has no line { $line }.
 log-line = Line
 log-more = + { $size }
 log-none = No output.

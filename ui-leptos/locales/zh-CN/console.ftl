@@ -30,6 +30,8 @@ key-wrap = 长行换行
 key-times = 显示时间
 key-next = 下一处
 key-previous = 上一处
+key-link = 复制行链接
+key-extend = 扩大标记范围
 key-end = 跳到末尾
 key-close = 关闭
 key-help = 本列表
@@ -364,6 +366,17 @@ log-to-end = 到末尾
 log-new-lines = { $count } 行新输出
 log-earlier = 还有 { $count } 行更早的输出未加载。
 log-load-earlier = 加载更早
+log-later = 还有 { $count } 行更晚的输出未加载。
+log-load-later = 加载更晚
+log-marked = { $n ->
+    [1] 第 { $first } 行
+   *[other] 第 { $first }–{ $last } 行
+}
+log-copy-link = 复制指向这些行的链接
+log-link-copied = 已复制链接
+log-unmark = 取消标记
+log-old-attempt = 属于第 { $n } 次尝试，已被新的尝试取代
+log-no-line = 日志中没有第 { $line } 行。
 log-line = 行
 log-more = + { $size }
 log-none = 没有输出。

@@ -1,132 +1,173 @@
-//! How every method is called: bytes go out and bytes come in, through one client that is compiled once. What is a
-//! message is made from them here, at the edge.
+//! How every method is called: gRPC-web over the browser's `fetch`. Bytes go out and come in through code that is there
+//! once; messages are made from them at the edge.
+//!
+//! It is our own because of its size: a general client brings its own HTTP with it, a tenth of the console.
 
-use std::{future::Future, marker::PhantomData, pin::Pin};
+use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
+use js_sys::{Reflect, Uint8Array};
+use leptos::prelude::window;
 use prost::Message;
-use tonic::{
-    Request, Status, Streaming,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-    metadata::MetadataValue,
-};
-use tonic_web_wasm_client::{
-    Client,
-    options::{Credentials, FetchOptions},
-};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, Headers, ReadableStreamDefaultReader, RequestCredentials, RequestInit, Response};
 
 use super::{Answer, Failure};
-use crate::{dom, i18n, logic::methods::Method};
-
-/// Largest message that is read: a chunk is at most 512 KiB on the wire, lists can be longer.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+use crate::{
+    i18n,
+    logic::{
+        frames::{self, Frame, Frames},
+        methods::Method,
+        status::Status,
+    },
+};
 
 /// Calls a method that answers once.
 pub(crate) async fn call<Q: Message, A: Message + Default>(method: Method<Q, A>, message: Q) -> Answer<A> {
-    let answer = unary(method.path, message.encode_to_vec().into()).await?;
-    Ok(decoded(answer)?)
+    let answer = unary(method.path, message.encode_to_vec()).await?;
+    A::decode(answer).map_err(|error| Failure::broken(&error.to_string()))
 }
 
 /// Calls a method that answers with a stream.
 pub(crate) async fn open<Q: Message, A: Message + Default>(method: Method<Q, A>, message: Q) -> Answer<Messages<A>> {
-    let inner = streaming(method.path, message.encode_to_vec().into()).await?;
+    let inner = send(method.path, message.encode_to_vec()).await?;
     Ok(Messages {
         inner,
         kind: PhantomData,
     })
 }
 
-/// The messages of a stream, one after the other.
+/// The messages of a stream, one after the other. Dropping it ends the call.
 pub(crate) struct Messages<A> {
-    inner: Streaming<Bytes>,
+    inner: Stream,
     kind: PhantomData<fn() -> A>,
 }
 
 impl<A: Message + Default> Messages<A> {
     /// The next one; nothing after the last.
     pub(crate) async fn message(&mut self) -> Answer<Option<A>> {
-        Ok(self.inner.message().await?.map(decoded).transpose()?)
+        let Some(bytes) = self.inner.message().await? else {
+            return Ok(None);
+        };
+        let message = A::decode(bytes).map_err(|error| Failure::broken(&error.to_string()))?;
+        Ok(Some(message))
     }
 }
 
-fn decoded<A: Message + Default>(bytes: Bytes) -> Result<A, Status> {
-    A::decode(bytes).map_err(|error| Status::internal(format!("opslink: {error}")))
-}
+/// A future in a box: what waits for it is compiled for every method, and need not hold it.
+type Later<T> = Pin<Box<dyn Future<Output = Answer<T>>>>;
 
-type Later<T> = Pin<Box<dyn Future<Output = Result<T, Failure>>>>;
-
-fn unary(path: &'static str, body: Bytes) -> Later<Bytes> {
+fn unary(path: &'static str, message: Vec<u8>) -> Later<Bytes> {
     Box::pin(async move {
-        let mut client = client();
-        let answer = client
-            .unary(request(body), PathAndQuery::from_static(path), Raw)
-            .await?;
-        Ok(answer.into_inner())
+        let mut stream = send(path, message).await?;
+        let answer = stream.message().await?;
+        // An error can come after the message; only the end says that all is well.
+        while stream.message().await?.is_some() {}
+        answer.ok_or_else(|| Failure::broken("an answer without a message"))
     })
 }
 
-fn streaming(path: &'static str, body: Bytes) -> Later<Streaming<Bytes>> {
+fn send(path: &'static str, message: Vec<u8>) -> Later<Stream> {
     Box::pin(async move {
-        let mut client = client();
-        let answer = client
-            .server_streaming(request(body), PathAndQuery::from_static(path), Raw)
-            .await?;
-        Ok(answer.into_inner())
+        let abort = AbortController::new().map_err(Failure::silent)?;
+        let response = fetch(path, &message, &abort).await.map_err(Failure::silent)?;
+        let mut words = BTreeMap::new();
+        for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+            if let Ok(Some(value)) = response.headers().get(name) {
+                words.insert(name.to_owned(), value);
+            }
+        }
+        let kind = response
+            .headers()
+            .get("content-type")
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let status = Status::read(&words);
+        if let Some(status) = status.as_ref().filter(|status| !status.is_ok()) {
+            return Err(status.clone().into());
+        }
+        // Without these words it is not our server that spoke.
+        if !response.ok() || !kind.starts_with("application/grpc-web") {
+            return Err(Failure::unreachable());
+        }
+        let reader = response
+            .body()
+            .and_then(|body| body.get_reader().dyn_into::<ReadableStreamDefaultReader>().ok())
+            .ok_or_else(Failure::unreachable)?;
+        Ok(Stream {
+            reader,
+            abort,
+            frames: Frames::default(),
+            ended: status.is_some(),
+        })
     })
 }
 
-/// A client of the origin that the console came from. It is always ready: the browser does the queueing.
-fn client() -> Grpc<Client> {
+async fn fetch(path: &str, message: &[u8], abort: &AbortController) -> Result<Response, JsValue> {
+    let headers = Headers::new()?;
+    for (name, value) in [
+        ("content-type", "application/grpc-web+proto"),
+        ("accept", "application/grpc-web+proto"),
+        ("x-grpc-web", "1"),
+        // The mark that a page of ours sent it: the cookie alone is not enough.
+        ("x-opslink-console", "1"),
+        // For errors.
+        ("accept-language", i18n::language().tag()),
+    ] {
+        headers.set(name, value)?;
+    }
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&headers);
     // The session is an HttpOnly cookie that this code never sees.
-    let options = FetchOptions::new().credentials(Credentials::SameOrigin);
-    Grpc::new(Client::new_with_options(dom::origin(), options)).max_decoding_message_size(MAX_MESSAGE)
+    init.set_credentials(RequestCredentials::SameOrigin);
+    init.set_body(&Uint8Array::from(frames::frame(message).as_slice()));
+    init.set_signal(Some(&abort.signal()));
+    let response = JsFuture::from(window().fetch_with_str_and_init(path, &init)).await?;
+    response.dyn_into()
 }
 
-/// Wraps a message with what every call carries: the mark that a page of ours sent it (the cookie alone is not
-/// enough), and the language for errors.
-fn request(body: Bytes) -> Request<Bytes> {
-    let mut request = Request::new(body);
-    let metadata = request.metadata_mut();
-    metadata.insert("x-opslink-console", MetadataValue::from_static("1"));
-    metadata.insert("accept-language", MetadataValue::from_static(i18n::language().tag()));
-    request
+/// The frames of an answer.
+struct Stream {
+    reader: ReadableStreamDefaultReader,
+    abort: AbortController,
+    frames: Frames,
+    ended: bool,
 }
 
-/// Messages as they are on the wire.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
+impl Stream {
+    async fn message(&mut self) -> Answer<Option<Bytes>> {
+        loop {
+            match self.frames.next_frame() {
+                Some(Frame::Message(message)) => return Ok(Some(message)),
+                Some(Frame::End(words)) => {
+                    self.ended = true;
+                    let status = Status::read(&words).unwrap_or_default();
+                    return if status.is_ok() { Ok(None) } else { Err(status.into()) };
+                }
+                Some(Frame::Broken) => return Err(Failure::broken("no gRPC-web")),
+                None if self.ended => return Ok(None),
+                None => {}
+            }
+            let piece = JsFuture::from(self.reader.read()).await.map_err(Failure::silent)?;
+            let part = |name: &str| Reflect::get(&piece, &name.into()).unwrap_or(JsValue::UNDEFINED);
+            if part("done").is_truthy() {
+                // Cut off before it said how it ended.
+                return Err(Failure::unreachable());
+            }
+            if let Ok(bytes) = part("value").dyn_into::<Uint8Array>() {
+                self.frames.push(&bytes.to_vec());
+            }
+        }
     }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
 }
 
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.abort.abort();
+        }
     }
 }

@@ -16,7 +16,7 @@ const PLACES: [(&str, &str, &str); 7] = [
     ("u", "/audit", "audit"),
 ];
 
-const KEYS: [(&str, &str); 10] = [
+const KEYS: [(&str, &str); 12] = [
     ("/", "key-filter"),
     ("Ctrl Enter", "key-run"),
     ("f", "key-follow"),
@@ -24,6 +24,8 @@ const KEYS: [(&str, &str); 10] = [
     ("t", "key-times"),
     ("n", "key-next"),
     ("N", "key-previous"),
+    ("y", "key-link"),
+    ("Shift ↓", "key-extend"),
     ("End", "key-end"),
     ("Esc", "key-close"),
     ("?", "key-help"),
