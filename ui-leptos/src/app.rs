@@ -10,10 +10,12 @@ use crate::{
     api,
     components::{
         agents_live,
-        help::KeyboardHelp,
+        help::{Help, KeyboardHelp},
         login_form::ExpiredDialog,
         nav::Nav,
+        palette::{Palette, PaletteOpen},
         problem::ProblemBox,
+        switches,
         toast::{self, Toasts},
     },
     i18n::{self, t},
@@ -36,6 +38,7 @@ fn Root() -> impl IntoView {
     let language = i18n::start();
     provide_context(language);
     agents_live::provide();
+    switches::provide();
     toast::provide();
     ask_who();
     move || {
@@ -100,6 +103,8 @@ enum Stage {
 
 #[component]
 fn Console() -> impl IntoView {
+    provide_context(PaletteOpen(RwSignal::new(false)));
+    provide_context(Help(RwSignal::new(false)));
     view! {
         <a class="skip-link" href="#main">{t("skip-to-content")}</a>
         <div class="frame">
@@ -121,6 +126,7 @@ fn Console() -> impl IntoView {
                 </FlatRoutes>
             </main>
         </div>
+        <Palette />
         <KeyboardHelp />
         <ExpiredDialog />
     }

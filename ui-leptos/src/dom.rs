@@ -174,6 +174,23 @@ pub(crate) fn is_visible() -> bool {
     document().visibility_state() != web_sys::VisibilityState::Hidden
 }
 
+/// Scrolls the element with this id into sight, and no further.
+pub(crate) fn show(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let options = web_sys::ScrollIntoViewOptions::new();
+        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&options);
+    }
+}
+
+/// True on machines whose keyboards have ⌘.
+pub(crate) fn is_apple() -> bool {
+    window()
+        .navigator()
+        .platform()
+        .is_ok_and(|name| name.starts_with("Mac") || name.starts_with("iP"))
+}
+
 /// Moves the keyboard to the element with this id.
 pub(crate) fn focus(id: &str) {
     let element = document()

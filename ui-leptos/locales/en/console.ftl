@@ -23,6 +23,20 @@ theme-dark = Dark
 theme-auto = As this computer
 keyboard = Keyboard
 crumbs = Where you are
+pages = Pages
+palette = Go to, or do
+palette-open = Search …
+palette-hint = Type a page, an agent, a task or an action
+palette-none = Nothing fits.
+palette-count = { $n ->
+    [one] 1 entry
+   *[other] { $n } entries
+}
+palette-tasks = Recent tasks
+palette-task = Open task { $id }
+palette-shell = Run a shell command on { $name }
+palette-sql = Run SQL on { $name }
+palette-theme = Theme: { $name }
 key-filter = Filter this page
 key-run = Run what is composed
 key-follow = Follow output
@@ -191,7 +205,8 @@ agent-remove-why = Its certificate is revoked and its link closed within 5 secon
 agent-remove-type = Type { $name } to confirm
 agent-removed = Agent removed
 agent-tasks = Recent tasks
-agent-tasks-none = Nothing was run here yet.
+agent-tasks-failed = Failed tasks
+tasks-none = Nothing was run here yet.
 label-bad = “{ $part }” is not name=value.
 facts = Facts
 fact-host = Host name
@@ -208,6 +223,7 @@ connections-hint = Databases that this agent can reach. They are named in a file
 
 ## Tasks
 task = Task
+tasks-failed = Failed tasks
 tasks-none = No tasks yet.
 tasks-no-match = No task matches.
 tasks-filter-agent = Only on agent (name or id)
@@ -409,6 +425,7 @@ log-marked = { $n ->
    *[other] Lines { $first }–{ $last }
 }
 log-copy-link = Copy a link to these lines
+log-copy-link-short = Copy link
 log-link-copied = Link copied
 log-unmark = Unmark
 log-old-attempt = of attempt { $n }, which another one has replaced

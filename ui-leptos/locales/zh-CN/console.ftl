@@ -23,6 +23,17 @@ theme-dark = 深色
 theme-auto = 跟随系统
 keyboard = 键盘快捷键
 crumbs = 当前位置
+pages = 页面
+palette = 前往或执行
+palette-open = 搜索 …
+palette-hint = 输入页面、代理、任务或操作
+palette-none = 没有匹配项。
+palette-count = { $n } 项
+palette-tasks = 最近任务
+palette-task = 打开任务 { $id }
+palette-shell = 在 { $name } 上执行 Shell 命令
+palette-sql = 在 { $name } 上执行 SQL
+palette-theme = 主题：{ $name }
 key-filter = 筛选本页
 key-run = 执行当前任务
 key-follow = 跟随输出
@@ -185,7 +196,8 @@ agent-remove-why = 证书将被吊销，连接在 5 秒内断开；任务记录�
 agent-remove-type = 输入 { $name } 以确认
 agent-removed = 代理已移除
 agent-tasks = 最近任务
-agent-tasks-none = 这里还没有执行过任务。
+agent-tasks-failed = 失败的任务
+tasks-none = 这里还没有执行过任务。
 label-bad = “{ $part }” 不是 名称=值 的形式。
 facts = 信息
 fact-host = 主机名
@@ -202,6 +214,7 @@ connections-hint = 此代理可以访问的数据库，由代理上的文件命�
 
 ## 任务
 task = 任务
+tasks-failed = 失败的任务
 tasks-none = 还没有任务。
 tasks-no-match = 没有匹配的任务。
 tasks-filter-agent = 只看某个代理（名称或 ID）
@@ -373,6 +386,7 @@ log-marked = { $n ->
    *[other] 第 { $first }–{ $last } 行
 }
 log-copy-link = 复制指向这些行的链接
+log-copy-link-short = 复制链接
 log-link-copied = 已复制链接
 log-unmark = 取消标记
 log-old-attempt = 属于第 { $n } 次尝试，已被新的尝试取代

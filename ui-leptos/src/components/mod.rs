@@ -22,6 +22,8 @@ pub(crate) mod log_view;
 pub(crate) mod login_form;
 pub(crate) mod nav;
 pub(crate) mod page;
+pub(crate) mod palette;
+pub(crate) mod palette_choices;
 pub(crate) mod password_form;
 pub(crate) mod problem;
 pub(crate) mod result_grid;

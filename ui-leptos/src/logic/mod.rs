@@ -12,6 +12,7 @@ pub mod lines;
 pub mod mark;
 pub mod methods;
 pub mod order;
+pub mod palette;
 pub mod quote;
 pub mod results;
 pub mod rows;
