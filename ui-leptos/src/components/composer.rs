@@ -143,6 +143,8 @@ pub(crate) fn ComposerPage(
                     let id = created.task.map(|task| task.id).unwrap_or_default();
                     navigate(&format!("/tasks/{id}"), Default::default());
                 }
+                // Whoever has to log in again is asked to; that is all there is to say.
+                Err(_) if session().expired.get_untracked() => {}
                 Err(failure) => drop(composer.problem.try_set(Some(failure))),
             }
         });
@@ -157,9 +159,12 @@ pub(crate) fn ComposerPage(
     let count = move || composer.preview.with(|preview| preview.agents.len());
     view! {
         <PageHead heading=heading />
-        <div class="columns">
+        <div class="columns composer">
+            <div class="stack">{children()}</div>
+            <div class="stack composer-target">
+                <TargetPicker target=composer.target preview=composer.preview />
+            </div>
             <div class="stack">
-                {children()}
                 <ProblemBox problem=composer.problem />
                 <div class="run-bar">
                     <button type="button" id="run" class="button button-primary" disabled=move || composer.busy.get() || !missing.get().is_empty() on:click=move |_| run.run(())>
@@ -170,9 +175,6 @@ pub(crate) fn ComposerPage(
                     <span class="muted">{missing}</span>
                 </div>
                 <TwinPanel request=request file=composer.file />
-            </div>
-            <div class="stack">
-                <TargetPicker target=composer.target preview=composer.preview />
             </div>
         </div>
     }

@@ -158,7 +158,7 @@ pub(crate) fn MarkBar(
                 <Icon name="link" />
                 <span id="log-mark">{words}</span>
                 {move || old().map(|spot| view! { <span class="muted">{ta("log-old-attempt", &[("n", Arg::from(spot.attempt))])}</span> })}
-                <CopyButton text=link label=t("log-copy-link") with_word=true />
+                <CopyButton text=link label=t("log-copy-link") word=t("log-copy-link-short") />
                 <button type="button" class="button button-quiet button-icon button-small" aria-label=t("log-unmark") title=t("log-unmark") on:click=move |_| { marking.put(None); state.stay() }>
                     <Icon name="close" />
                 </button>

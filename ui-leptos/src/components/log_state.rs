@@ -238,6 +238,10 @@ pub(crate) fn follow(state: LogState, live: TaskLive) -> RwSignal<u64> {
         state.shown.track();
         state.starts.track();
         let arrived = live.window.with_value(|window| window.arrived);
+        if !live.opened.get() {
+            // What was there before is not new, also where a link points into the middle.
+            seen.set_value(arrived);
+        }
         if state.follow.get() {
             seen.set_value(arrived);
             fresh.set(0);

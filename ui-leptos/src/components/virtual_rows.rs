@@ -107,8 +107,8 @@ pub(crate) fn VirtualRows(
     view! {
         <div node_ref=viewport.node class=format!("virtual {class}") tabindex="0" role=role aria-label=label on:scroll=scrolled>
             {head.map(|head| head.run())}
-            <div class="virtual-space" style:height=move || format!("{}px", count.get() as f64 * row_height)>
-                <div class="virtual-rows" style:transform=move || format!("translateY({}px)", range.get().0 as f64 * row_height)>
+            <div class="virtual-space" style:height=move || format!("{}px", (count.get() as f64 * row_height) as u64)>
+                <div class="virtual-rows" style:transform=move || format!("translateY({}px)", (range.get().0 as f64 * row_height) as u64)>
                     {move || {
                         let (start, end) = range.get();
                         (start..end).map(&row).collect_view()

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn an_end_is_read_by_name() {
         let mut frames = Frames::default();
-        frames.push(b"\x80\x00\x00\x00\x2eGrpc-Status: 5\r\ngrpc-message:no%20%E4%BB%A3\r\n");
+        frames.push(b"\x80\x00\x00\x00\x2dGrpc-Status: 5\r\ngrpc-message:no%20%E4%BB%A3\r\n");
         let Some(Frame::End(end)) = frames.next_frame() else {
             panic!("not an end");
         };

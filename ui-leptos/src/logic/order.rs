@@ -16,6 +16,14 @@ pub fn by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
     items.extend(order.iter().filter_map(|at| taken.get_mut(*at as usize)?.take()));
 }
 
+/// The different ones, in order.
+pub fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.into_iter().collect();
+    by(&mut items, T::cmp);
+    items.dedup();
+    items
+}
+
 /// Sorts numbers of items by a comparison of the items; equal ones keep their order.
 pub fn indexes(order: &mut [u32], compare: &dyn Fn(u32, u32) -> Ordering) {
     order.sort_by(|a, b| compare(*a, *b));
@@ -30,5 +38,6 @@ mod tests {
         let mut items = vec!["bb", "a", "cc", "d", ""];
         by(&mut items, |a, b| a.len().cmp(&b.len()));
         assert_eq!(items, ["", "a", "d", "bb", "cc"]);
+        assert_eq!(distinct([3, 1, 3, 2, 1]), [1, 2, 3]);
     }
 }
