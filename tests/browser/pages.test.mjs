@@ -116,7 +116,16 @@ test("theme and language are kept", async () => {
   await login(page, stack.url);
   await page.click("button[aria-label=Dark]");
   await page.click("button[lang=zh-CN]");
-  await page.waitForSelector("html[lang=zh-CN]");
+  await page.waitForSelector("html[lang=zh-CN] h1:has-text('首页')");
+  await page.click(".nav-link[href='/agents']");
+  await page.waitForSelector("h1:has-text('代理')");
+  await page.click("button[lang=en]");
+  await page.waitForSelector("h1:has-text('Agents')");
+  await page.waitForSelector(".agents-row[data-agent=prod]");
+  await page.click("button[lang=zh-CN]");
+  await page.waitForSelector("h1:has-text('代理')");
+  await page.click(".nav-link[href='/']");
+  assert.deepEqual(page.faults, []);
   await page.reload();
   await page.waitForSelector("html[lang=zh-CN][data-theme=dark] .nav");
   assert.match(await page.locator("h1").innerText(), /首页/);

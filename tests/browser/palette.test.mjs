@@ -117,7 +117,7 @@ test("words of the other language find it too", async () => {
   await choose("审计", "Audit");
   await page.waitForURL(/\/audit$/);
   await choose("中文", "切换为中文");
-  await page.waitForSelector("html[lang=zh-CN]");
+  await page.waitForSelector("html[lang=zh-CN] .nav");
   await choose("tokens", "API 令牌");
   await page.waitForURL(/\/tokens$/);
   await choose("sql prod", "在 prod 上执行 SQL");

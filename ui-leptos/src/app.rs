@@ -32,19 +32,15 @@ pub fn start() {
     mount_to_body(Root);
 }
 
-/// Redraws everything when another language is chosen.
+/// What outlives every page.
 #[component]
 fn Root() -> impl IntoView {
-    let language = i18n::start();
-    provide_context(language);
+    i18n::start();
     agents_live::provide();
     switches::provide();
     toast::provide();
     ask_who();
-    move || {
-        i18n::speak(language.get());
-        view! { <App /> }
-    }
+    view! { <App /> }
 }
 
 /// Why it is not known who is logged in.

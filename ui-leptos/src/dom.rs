@@ -39,6 +39,11 @@ pub(crate) fn origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// Loads the page anew.
+pub(crate) fn reload() {
+    let _ = window().location().reload();
+}
+
 /// Path and query of the page.
 pub(crate) fn here() -> String {
     let location = window().location();

@@ -1,9 +1,8 @@
-//! The language of the page. Sentences come from `locales/*/console.ftl`; choosing another language redraws the page,
-//! so a sentence is a plain `String` wherever it is used.
+//! The language of the page. Sentences come from `locales/*/console.ftl`; choosing another language loads the page
+//! anew, so a sentence is a plain `String` wherever it is used.
 
 use std::{cell::Cell, sync::LazyLock};
 
-use leptos::prelude::*;
 pub(crate) use opslink::locale::Language;
 
 pub(crate) use crate::logic::sentences::Arg;
@@ -18,20 +17,20 @@ thread_local! {
     static CURRENT: Cell<Language> = const { Cell::new(Language::En) };
 }
 
-/// Reads the choice, or else what the browser prefers. Returns the signal that the page hangs on.
-pub(crate) fn start() -> RwSignal<Language> {
+/// Reads the choice, or else what the browser prefers.
+pub(crate) fn start() {
     let chosen = prefs::get("language").or_else(dom::browser_languages);
-    let language = RwSignal::new(chosen.and_then(|tag| Language::from_tag(&tag)).unwrap_or_default());
-    Effect::new(move |_| {
-        let language = language.get();
-        dom::set_root_attribute("lang", language.tag());
-    });
-    language
+    let language = chosen.and_then(|tag| Language::from_tag(&tag)).unwrap_or_default();
+    CURRENT.set(language);
+    dom::set_root_attribute("lang", language.tag());
 }
 
-/// Makes a language the one that [`t`] speaks.
-pub(crate) fn speak(language: Language) {
-    CURRENT.set(language);
+/// Keeps another language as the choice, and starts again with it.
+pub(crate) fn choose(language: Language) {
+    if language != CURRENT.get() {
+        prefs::set("language", language.tag());
+        dom::reload();
+    }
 }
 
 /// The language of the page.

@@ -330,6 +330,10 @@ twin = The same on the command line
 twin-cloudctl = cloudctl line
 twin-grpcurl = grpcurl line
 twin-grpcurl-hint = Put an API token into CLOUDCTL_TOKEN.
+danger-count = { $n ->
+    [one] 1 line to look at twice
+   *[other] { $count } lines to look at twice
+}
 danger-line = Line { $line }:
 danger-rm = deletes folders and what is in them.
 danger-format = overwrites a disk.

@@ -312,6 +312,7 @@ twin = 对应的命令行
 twin-cloudctl = cloudctl 命令
 twin-grpcurl = grpcurl 命令
 twin-grpcurl-hint = 请把 API 令牌放入 CLOUDCTL_TOKEN。
+danger-count = 有 { $count } 行需要再次确认
 danger-line = 第 { $line } 行：
 danger-rm = 会删除目录及其内容。
 danger-format = 会覆盖磁盘。

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     api::{self, Failure, spawn_scoped},
-    i18n::{Arg, t, ta},
-    logic::target::Target,
+    i18n::{Arg, t, ta, tn},
+    logic::{danger::Hint, target::Target},
     session::session,
 };
 
@@ -110,6 +110,9 @@ pub(crate) fn ComposerPage(
     /// Why it cannot be run yet; empty when it can.
     #[prop(into)]
     missing: Signal<String>,
+    /// What in it one wants to look at twice: said again beside the button.
+    #[prop(into)]
+    hints: Signal<Vec<Hint>>,
     /// Editor and options of the kind.
     children: Children,
 ) -> impl IntoView {
@@ -173,6 +176,7 @@ pub(crate) fn ComposerPage(
                         <kbd>"Ctrl ↵"</kbd>
                     </button>
                     <span class="muted">{missing}</span>
+                    {move || hints.with(|hints| (!hints.is_empty()).then(|| view! { <span class="run-warning"><Icon name="warning" />{tn("danger-count", hints.len() as u64)}</span> }))}
                 </div>
                 <TwinPanel request=request file=composer.file />
             </div>

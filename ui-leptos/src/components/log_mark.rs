@@ -123,7 +123,8 @@ fn show(state: LogState, live: TaskLive, marking: Marking, spot: Spot) {
     let Some(at) = at else { return };
     marking.seen.set_value(Some(spot));
     state.follow.set(false);
-    request_animation_frame(move || state.viewport.to_row(state.row_of(at), ROW_HEIGHT));
+    let row = state.row_of(at);
+    request_animation_frame(move || state.viewport.to_row(row, ROW_HEIGHT));
 }
 
 fn missing(marking: Marking, spot: Spot) {

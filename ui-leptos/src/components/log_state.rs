@@ -233,22 +233,22 @@ pub(crate) fn search(state: LogState, live: TaskLive) {
 /// Stays at the end while wanted; otherwise counts what came since.
 pub(crate) fn follow(state: LogState, live: TaskLive) -> RwSignal<u64> {
     let fresh = RwSignal::new(0_u64);
-    let seen = StoredValue::new(0_u64);
+    // What was there before is not new, also when a link points into the middle.
+    let seen = StoredValue::new(None::<u64>);
     Effect::new(move |_| {
         state.shown.track();
         state.starts.track();
         let arrived = live.window.with_value(|window| window.arrived);
-        if !live.opened.get() {
-            // What was there before is not new, also where a link points into the middle.
-            seen.set_value(arrived);
+        if live.opened.get() && seen.with_value(Option::is_none) {
+            seen.set_value(Some(arrived));
         }
         if state.follow.get() {
-            seen.set_value(arrived);
+            seen.set_value(Some(arrived));
             fresh.set(0);
             let viewport = state.viewport;
             request_animation_frame(move || viewport.to_end());
         } else {
-            fresh.set(arrived.saturating_sub(seen.get_value()));
+            fresh.set(arrived.saturating_sub(seen.get_value().unwrap_or(arrived)));
         }
     });
     fresh

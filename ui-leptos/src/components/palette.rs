@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api, dom,
-    i18n::{Language, t, tn},
+    i18n::{self, t, tn},
     logic::palette,
     session::session,
 };
@@ -185,20 +185,23 @@ fn option_id(at: usize) -> String {
 /// Does what was chosen.
 fn run(open: RwSignal<bool>) -> Callback<Act> {
     let navigate = use_navigate();
-    let language: RwSignal<Language> = expect_context();
     let Help(help) = expect_context();
     Callback::new(move |act: Act| {
         open.set(false);
-        match act {
+        let navigate = navigate.clone();
+        // The dialog closes first: what is done can take away the page that it belongs to.
+        request_animation_frame(move || match act {
             Act::Go(path) => {
                 navigate(&path, Default::default());
-                // The dialog gives the keyboard back to where it was, which is not on the new page.
+                // The dialog gave the keyboard back to where it was, which is not on the new page.
                 request_animation_frame(|| dom::focus("main"));
             }
             Act::Theme(name) => switches::choose_theme(name),
-            Act::Language(chosen) => switches::choose_language(language, chosen),
-            Act::Help => help.set(true),
+            Act::Language(chosen) => i18n::choose(chosen),
+            Act::Help => {
+                let _ = help.try_set(true);
+            }
             Act::Leave => session().leave(),
-        }
+        });
     })
 }

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::icon::Icon;
 use crate::{
     dom,
-    i18n::{Language, t},
+    i18n::{self, Language, t},
     prefs,
 };
 
@@ -34,12 +34,6 @@ pub(crate) fn choose_theme(name: &'static str) {
     }
 }
 
-/// Takes a language and keeps the choice. The page is drawn anew.
-pub(crate) fn choose_language(current: RwSignal<Language>, language: Language) {
-    prefs::set("language", language.tag());
-    current.set(language);
-}
-
 /// Light, dark, or as the machine has it.
 #[component]
 pub(crate) fn ThemeSwitch() -> impl IntoView {
@@ -62,10 +56,9 @@ pub(crate) fn ThemeSwitch() -> impl IntoView {
 /// 中 / EN.
 #[component]
 pub(crate) fn LanguageSwitch() -> impl IntoView {
-    let current: RwSignal<Language> = expect_context();
     let button = move |language: Language, short: &'static str, name: &'static str| {
         view! {
-            <button type="button" lang=language.tag() aria-pressed=move || (current.get() == language).to_string() aria-label=name title=name on:click=move |_| choose_language(current, language)>
+            <button type="button" lang=language.tag() aria-pressed=(i18n::language() == language).to_string() aria-label=name title=name on:click=move |_| i18n::choose(language)>
                 {short}
             </button>
         }

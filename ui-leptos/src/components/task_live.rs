@@ -301,7 +301,10 @@ impl TaskLive {
         if !states && !output {
             return;
         }
-        let pending = self.flushing.get_value();
+        // The page may have been left while something was read.
+        let Some(pending) = self.flushing.try_get_value() else {
+            return;
+        };
         self.flushing.set_value((pending.0 || states, pending.1 || output));
         if pending.0 || pending.1 {
             return;

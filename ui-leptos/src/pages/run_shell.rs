@@ -109,7 +109,7 @@ pub(crate) fn RunShell() -> impl IntoView {
     let file = composer.file;
 
     view! {
-        <ComposerPage composer=composer heading=t("run-shell-heading") request=request missing=missing>
+        <ComposerPage composer=composer heading=t("run-shell-heading") request=request missing=missing hints=hints>
             <section class="card" aria-label=t("what")>
                 <div class="card-head">
                     <h2>{t("what")}</h2>

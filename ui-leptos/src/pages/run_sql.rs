@@ -95,7 +95,7 @@ pub(crate) fn RunSql() -> impl IntoView {
     });
 
     view! {
-        <ComposerPage composer=composer heading=t("run-sql-heading") request=request missing=missing>
+        <ComposerPage composer=composer heading=t("run-sql-heading") request=request missing=missing hints=hints>
             <section class="card" aria-label=t("what")>
                 <ScriptEditor text=script file=composer.file label=t("sql-statements") placeholder="select * from orders limit 10;" accept=".sql,text/*" />
                 <DangerHints hints=hints />
