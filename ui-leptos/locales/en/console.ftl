@@ -32,6 +32,7 @@ palette-count = { $n ->
     [one] 1 entry
    *[other] { $n } entries
 }
+palette-settings = Settings
 palette-tasks = Recent tasks
 palette-task = Open task { $id }
 palette-shell = Run a shell command on { $name }
@@ -205,8 +206,7 @@ agent-remove-why = Its certificate is revoked and its link closed within 5 secon
 agent-remove-type = Type { $name } to confirm
 agent-removed = Agent removed
 agent-tasks = Recent tasks
-agent-tasks-failed = Failed tasks
-tasks-none = Nothing was run here yet.
+agent-tasks-none = Nothing was run here yet.
 label-bad = “{ $part }” is not name=value.
 facts = Facts
 fact-host = Host name

@@ -29,6 +29,7 @@ palette-open = 搜索 …
 palette-hint = 输入页面、代理、任务或操作
 palette-none = 没有匹配项。
 palette-count = { $n } 项
+palette-settings = 设置
 palette-tasks = 最近任务
 palette-task = 打开任务 { $id }
 palette-shell = 在 { $name } 上执行 Shell 命令
@@ -196,8 +197,7 @@ agent-remove-why = 证书将被吊销，连接在 5 秒内断开；任务记录�
 agent-remove-type = 输入 { $name } 以确认
 agent-removed = 代理已移除
 agent-tasks = 最近任务
-agent-tasks-failed = 失败的任务
-tasks-none = 这里还没有执行过任务。
+agent-tasks-none = 这里还没有执行过任务。
 label-bad = “{ $part }” 不是 名称=值 的形式。
 facts = 信息
 fact-host = 主机名

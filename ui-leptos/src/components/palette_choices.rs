@@ -173,7 +173,7 @@ fn settings(choices: &mut Vec<Choice>) {
         Language::ZhCn => (Language::En, "Switch to English"),
     };
     choices.push(Choice {
-        group: "actions",
+        group: "palette-settings",
         icon: "auto",
         words: Words {
             label: name.into(),
@@ -188,11 +188,11 @@ fn settings(choices: &mut Vec<Choice>) {
         ("auto", "auto", "theme-auto"),
     ] {
         let args = [("name", Arg::from(t(id)))];
-        let entry = Choice::made("actions", icon, "palette-theme", &args, Act::Theme(theme));
+        let entry = Choice::made("palette-settings", icon, "palette-theme", &args, Act::Theme(theme));
         choices.push(entry.or(&in_all(id, &[])));
     }
-    choices.push(Choice::said("actions", "keyboard", "keyboard", Act::Help));
-    choices.push(Choice::said("actions", "user", "logout", Act::Leave));
+    choices.push(Choice::said("palette-settings", "keyboard", "keyboard", Act::Help));
+    choices.push(Choice::said("palette-settings", "user", "logout", Act::Leave));
 }
 
 /// A task by the start of its id, which need not be a recent one.

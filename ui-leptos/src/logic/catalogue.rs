@@ -74,6 +74,7 @@ fn sentences_are_what_fluent_makes_of_them() {
     for language in Language::ALL {
         let sentences = Sentences::read(language, ftl(language));
         assert_eq!(sentences.ids().collect::<BTreeSet<_>>(), ids(language));
+        assert_eq!(sentences.ids().count(), ids(language).len(), "an id is there twice");
         let names = names(ftl(language));
         for id in sentences.ids() {
             let numbers = [0_u64, 1, 2, 5, 21, 1_000_000].map(Arg::from);

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(duration_us(3_250_000), "3.2 s");
         assert_eq!(duration_us(125_000_000), "2 m 05 s");
         assert_eq!(duration_us(4_320_000_000), "1 h 12 m");
-        assert_eq!(duration_us(-5), "0 µs");
+        assert_eq!(duration_us(-5), "< 1 ms");
     }
 
     #[test]
