@@ -20,6 +20,7 @@ mod fleet;
 mod output;
 mod people;
 mod postgres;
+mod postgres_limits;
 mod sqlite;
 mod task;
 mod work;
