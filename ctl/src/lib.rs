@@ -16,6 +16,7 @@ mod duration;
 mod exit;
 mod failure;
 mod follow;
+mod interrupt;
 mod input;
 mod output;
 mod progress;

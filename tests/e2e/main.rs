@@ -10,6 +10,7 @@ mod faults;
 mod foreign;
 mod output;
 mod queue;
+mod interrupt;
 mod restart;
 mod road;
 mod support;
