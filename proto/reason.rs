@@ -182,6 +182,14 @@ reasons! {
     CertificateInvalid = ("CERTIFICATE_INVALID", Unauthenticated, ACCESS, Never, ["detail"]),
     /// The client certificate's agent was removed.
     CertificateRevoked = ("CERTIFICATE_REVOKED", Unauthenticated, ACCESS, Never, []),
+    /// What was shown to have an expired certificate renewed does not prove that the caller holds its key.
+    RenewalProofInvalid = ("RENEWAL_PROOF_INVALID", PermissionDenied, ACCESS, Never, ["detail"]),
+    /// The certificate expired longer ago than this cloud renews expired ones.
+    RenewalWindowPassed = ("RENEWAL_WINDOW_PASSED", FailedPrecondition, PRECONDITION, Never, ["expired", "window"]),
+    /// The agent was connected with a newer certificate since this one expired.
+    CertificateSuperseded = ("CERTIFICATE_SUPERSEDED", Unauthenticated, ACCESS, Never, ["expired", "seen"]),
+    /// The clocks of agent and cloud are so far apart that a certificate is not valid yet, or not any more.
+    ClockWrong = ("CLOCK_WRONG", FailedPrecondition, UNREACHABLE, Later, ["detail"]),
     /// A certificate request that cannot be read or whose signature is wrong.
     CsrInvalid = ("CSR_INVALID", InvalidArgument, USAGE, Never, ["detail"]),
 

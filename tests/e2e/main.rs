@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cancel;
+mod certificates;
 mod databases;
 mod enroll;
 mod faults;
