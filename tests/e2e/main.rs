@@ -15,3 +15,4 @@ mod interrupt;
 mod restart;
 mod road;
 mod support;
+mod versions;
