@@ -103,7 +103,7 @@ reasons! {
     /// A selector without any part.
     SelectorEmpty = ("SELECTOR_EMPTY", InvalidArgument, USAGE, Never, []),
     /// A selector that cannot be read; `detail` draws the place.
-    SelectorSyntax = ("SELECTOR_SYNTAX", InvalidArgument, USAGE, Never, ["detail"]),
+    SelectorSyntax = ("SELECTOR_SYNTAX", InvalidArgument, USAGE, Never, ["detail", "drawing", "expected"]),
     /// A good selector that no agent matches.
     SelectorNoMatch = ("SELECTOR_NO_MATCH", NotFound, NOT_FOUND, Never, ["selector"]),
 

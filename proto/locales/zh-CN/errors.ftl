@@ -14,7 +14,7 @@ AGENT_OFFLINE =
 AGENT_NAME_TAKEN =
     .what = 名为“{ $name }”的代理已经存在。
     .why = 已加入的代理之间名称不能重复。
-    .fix = 用 --name 换一个名称加入，或先移除旧代理：`cloudctl agent remove { $name }`。
+    .fix = 用 --name 换一个名称加入（令牌已指定名称时除外），或先移除旧代理：`cloudctl agent remove { $name }`。
 AGENT_NAME_INVALID =
     .what = “{ $name }”不能用作代理名称。
     .why = 名称为 1 到 63 个字符，只能用 a-z、0-9、点、下划线和连字符，并以字母或数字开头。
@@ -36,7 +36,19 @@ SELECTOR_EMPTY =
     .why = 否则空选择器就意味着所有机器，这不应该在无意中发生。
     .fix = 用 --agent 指定代理，用 --selector 按标签选择，或明确写 --all。
 SELECTOR_SYNTAX =
-    .what = 选择器无法解析：{ $detail }
+    .what = 选择器无法解析：{ $expected ->
+        [comma] 此处应为“,”或结尾
+        [equals] “!”之后应为“=”
+        [operator] 此处应为“=”“!=”“in”“notin”“,”或结尾
+        [key] 此处应为标签名
+        [shorter-key] 标签名最多 63 个字符
+        [shorter-value] 标签值最多 63 个字符
+        [value] 标签值只能包含 A-Z a-z 0-9 . _ - / : @ +
+        [list] 此处应为“(”
+        [list-end] 此处应为“,”或“)”
+        [shorter] 表达式过长
+       *[other] { $detail }
+    }{ $drawing }
     .why = 选择器是类似 'env=prod,dc in (bj,sh),!legacy' 的列表，每一项都必须满足。
     .fix = 修正标出的位置，并给选择器加上引号，避免被 shell 改动。
 SELECTOR_NO_MATCH =
@@ -83,7 +95,7 @@ SCRIPT_EMPTY =
     .why = 里面没有任何可以运行的内容。
     .fix = 检查文件：是否已经保存，是否选对了文件？
 SCRIPT_TOO_LARGE =
-    .what = 脚本“{ $name }”有 { $size } 字节，最多允许 { $limit } 字节。
+    .what = 脚本“{ $name }”太大：{ $size }，最多允许 { $limit }。
     .why = 脚本随任务发送到每个代理，并和任务一起保存。
     .fix = 把数据放到代理能够下载的地方，由一个短脚本去取。
 SCRIPT_NOT_FOUND =
@@ -192,18 +204,6 @@ CERTIFICATE_REVOKED =
     .what = 这个代理已从云端移除。
     .why = 它的证书已吊销，ID 不会再次使用。
     .fix = 如果仍需要这台机器：执行 `opslink-agent reset`，再用新令牌加入。
-CSR_INVALID =
-    .what = 无法接受证书请求：{ $detail }。
-    .why = 它必须是已签名的 PKCS#10 请求，并使用受支持的密钥。
-    .fix = 使用代理自带的 `join`；如果就是它产生的，请连同代理版本一起报告问题。
-
-## 代理对一次尝试的说明
-
-POLICY_DENIED =
-    .what = 代理的策略不允许：{ $detail }。
-    .why = 机器的所有者在 policy.toml 中决定能运行什么，云端不能越过。什么都没有运行。
-    .fix = 修改那台机器上的 policy.toml，或在别处运行任务。
-FAKE_DENIED =
 RENEWAL_PROOF_INVALID =
     .what = 无法为过期的证书续期：{ $detail }。
     .why = 只有持有本云端所签发证书的密钥，并且 TLS 直达云端，才能得到下一张证书。
@@ -220,6 +220,18 @@ CLOCK_WRONG =
     .what = 代理与云端的时钟不一致：{ $detail }。
     .why = 证书只在一段时间内有效；其中一台机器的时间不在这段时间内。
     .fix = 校正时间有误的那台机器（`timedatectl`）；正在运行的代理会继续尝试。
+CSR_INVALID =
+    .what = 无法接受证书请求：{ $detail }。
+    .why = 它必须是已签名的 PKCS#10 请求，并使用受支持的密钥。
+    .fix = 使用代理自带的 `join`；如果就是它产生的，请连同代理版本一起报告问题。
+
+## 代理对一次尝试的说明
+
+POLICY_DENIED =
+    .what = 代理的策略不允许：{ $detail }。
+    .why = 机器的所有者在 policy.toml 中决定能运行什么，云端不能越过。什么都没有运行。
+    .fix = 修改那台机器上的 policy.toml，或在别处运行任务。
+FAKE_DENIED =
     .what = 该代理不运行模拟任务。
     .why = 模拟任务用于测试和压测，需要 policy.toml 写明 `allow_fake = true`。什么都没有运行。
     .fix = 使用 shell 或 SQL 任务，或在测试机器上放开它。
@@ -428,7 +440,7 @@ DATA_TOO_NEW =
 DISK_FULL =
     .what = { $path } 没有剩余空间。
     .why = 磁盘或配额已用完。已确认的数据是安全的，新任务会被拒绝。
-    .fix = 释放空间；OpsLink 会自动继续，无需重启。
+    .fix = 释放空间。正在运行的程序会自动继续；未能启动的需要重新启动。
 DATA_FOLDER_LOCKED =
     .what = 另一个云端正在使用数据目录 { $path }。
     .why = 两个云端共用一个目录会破坏彼此的数据。
