@@ -27,6 +27,10 @@ pub(crate) fn restore_terminal() {
     });
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread that would return from main waits for a line that nobody will type"
+)]
 fn wait(terminal: &File, before: &Termios, ready: &mpsc::Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
         return;
