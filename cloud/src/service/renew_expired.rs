@@ -24,6 +24,9 @@ use crate::{
     tls::Limits,
 };
 
+/// Generous: how long after a connection has ended its agent may still count as seen.
+const NOTICED_WITHIN: Duration = Duration::from_secs(3600);
+
 /// Renews expired certificates.
 pub struct ExpiredRenewals {
     store: Arc<dyn Store>,
@@ -112,7 +115,7 @@ impl ExpiredRenewals {
 /// at that time: no link outlives the certificate that opened it for longer than a connection may live. So a copy of
 /// an old key is worth nothing while its agent is in use, without remembering any certificate.
 fn has_newer(expired_at: UnixMicros, seen_at: UnixMicros) -> bool {
-    seen_at > expired_at.plus(Limits::default().longest_life())
+    seen_at > expired_at.plus(Limits::default().longest_life() + NOTICED_WITHIN)
 }
 
 fn refused(refusal: &Refusal, window: Duration) -> Problem {
@@ -165,7 +168,7 @@ mod tests {
         let hours = |hours: u64| UnixMicros(0).plus(Duration::from_secs(hours * 3600));
         let expired_at = hours(24);
         // A link that was opened in the last moment lives on for half a day.
-        for (seen_at, newer) in [(1, false), (24, false), (36, false), (37, true), (96, true)] {
+        for (seen_at, newer) in [(1, false), (24, false), (37, false), (38, true), (96, true)] {
             assert_eq!(has_newer(expired_at, hours(seen_at)), newer, "{seen_at}");
         }
     }
