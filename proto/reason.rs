@@ -280,6 +280,8 @@ reasons! {
     VersionUnsupported = ("VERSION_UNSUPPORTED", FailedPrecondition, UNREACHABLE, Never, ["offered", "supported"]),
     /// A frame that makes no sense where it came.
     FrameUnexpected = ("FRAME_UNEXPECTED", InvalidArgument, SERVER, Never, ["frame"]),
+    /// Two processes use one agent's identity at the same time.
+    AgentCloned = ("AGENT_CLONED", FailedPrecondition, PRECONDITION, Later, []),
     /// A newer link of the same agent took over.
     LinkSuperseded = ("LINK_SUPERSEDED", Aborted, SERVER, Later, []),
     /// The other end did not answer in time.

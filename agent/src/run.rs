@@ -240,7 +240,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 let problem = status_problem(address, &status);
                 match problem.reason {
                     Reason::CertificateRevoked | Reason::AgentRemoved => Err(problem),
-                    Reason::VersionUnsupported => {
+                    Reason::VersionUnsupported | Reason::AgentCloned => {
                         pause.tell(&problem);
                         Ok(After::RedialSlowly)
                     }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cancel;
 mod certificates;
+mod clones;
 mod databases;
 mod disk_full;
 mod enroll;
