@@ -108,6 +108,7 @@ suite! {
         a_watcher_never_misses_a_lower_revision
         open_and_expired_executions_are_found;
     output:
+        output_that_comes_with_an_end_is_stored_with_it_or_not_at_all
         chunks_are_stored_only_when_they_continue_their_attempt
         a_batch_may_hold_many_chunks_of_many_attempts
         of_racing_chunks_for_one_place_one_is_stored
@@ -236,6 +237,7 @@ fn dispatch(execution: &Execution) -> ExecutionWrite {
     ExecutionWrite {
         before: (execution.state, execution.attempt_id),
         after,
+        output: None,
     }
 }
 
@@ -266,6 +268,7 @@ fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
     ExecutionWrite {
         before: (execution.state, execution.attempt_id),
         after,
+        output: None,
     }
 }
 
