@@ -29,8 +29,8 @@ pub struct AttemptDir {
 }
 
 impl AttemptDir {
-    /// Makes the folder under `root`. It survives the death of this process at once, a power cut after
-    /// [`Self::sync`].
+    /// Makes the folder under `root`. It survives the death of this process; that the attempt was taken survives a power
+    /// cut by [`Fence::take`](super::Fence::take).
     ///
     /// # Errors
     /// `AlreadyExists` when this attempt is known; otherwise those of the disk. What was made is then removed.
@@ -57,17 +57,14 @@ impl AttemptDir {
         self.append_to(STATE)?.write_all(&received.to_frame())
     }
 
-    /// Makes the folder and the task in it survive a power cut. Nothing may run before.
+    /// Makes an empty folder for an attempt whose own was lost: recovery gives it an end.
     ///
     /// # Errors
-    /// Those of fsync.
-    pub fn sync(&self) -> io::Result<()> {
-        File::open(self.path.join(STATE))?.sync_all()?;
-        File::open(&self.path)?.sync_all()?;
-        match self.path.parent() {
-            Some(root) => File::open(root)?.sync_all(),
-            None => Ok(()),
-        }
+    /// Those of the disk.
+    pub(crate) fn restore(root: &Path, id: AttemptId) -> io::Result<Self> {
+        let path = root.join(id.to_string());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(Self { path, id })
     }
 
     /// Opens an existing folder; its name is the attempt's id.
@@ -215,15 +212,15 @@ impl AttemptWriter {
         written
     }
 
-    /// Records that the runner is this process, and makes it durable in the page cache only: what a power cut leaves
+    /// Records that the runner is `process`, and makes it durable in the page cache only: what a power cut leaves
     /// open is reported as lost either way.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn started(&mut self) -> io::Result<()> {
+    pub fn started(&mut self, process: Process) -> io::Result<()> {
         let record = Record::Started {
             time_us: UnixMicros::now().0,
-            process: Process::current(),
+            process,
         };
         append(&mut self.state, &record.to_frame())
     }
@@ -257,7 +254,7 @@ impl AttemptWriter {
 }
 
 /// Writes all of `bytes` at the end of `file`, or nothing.
-fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     file.write_all(bytes).inspect_err(|_| {
         file.set_len(before).ok();

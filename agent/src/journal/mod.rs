@@ -2,9 +2,10 @@
 //!
 //! # Layout
 //! ```text
+//! <state>/fence                 every attempt that was taken; synced before anything of it runs
 //! <state>/attempts/<attempt id>/
-//!     task      the signed envelope as it came (an encoded pb::SignedEnvelope); fsynced before anything runs
-//!     state     append-only records: received, started(pid, start time, boot id), ended(outcome)
+//!     state     append-only records: received(the signed envelope as it came, boot id), started(pid, start time, boot id),
+//!               ended(outcome)
 //!     chunks    append-only encoded pb::LogChunk
 //!     cancel    empty; present once somebody asked for the end of the attempt
 //!     scratch/  the executor's own files

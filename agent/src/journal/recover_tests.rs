@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::record::Process, *};
 
 fn attempt(root: &Path) -> AttemptDir {
     AttemptDir::create(root, AttemptId::new(), &pb::SignedEnvelope::default()).unwrap()
@@ -39,7 +39,7 @@ fn outcome_of(dir: &AttemptDir) -> pb::Outcome {
 fn orphan(root: &Path) -> AttemptDir {
     let dir = attempt(root);
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     for first_seq in [0, 2, 4] {
         writer.append_chunk(&chunk(dir.id(), first_seq, 2, None)).unwrap();
     }
@@ -107,7 +107,7 @@ fn a_living_runner_keeps_its_attempt() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::RunnerLives);
     assert_eq!(dir.writer().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(writer);
@@ -127,7 +127,7 @@ fn an_end_that_is_in_the_chunks_counts_even_if_the_state_does_not_have_it() {
         ..Default::default()
     };
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     writer
         .append_chunk(&chunk(dir.id(), 0, 1, Some(outcome.clone())))
         .unwrap();

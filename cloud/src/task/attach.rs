@@ -205,12 +205,7 @@ impl Engine {
                 _ => None,
             };
             let events = event.into_iter().map(|event| (event, now)).collect();
-            intents.push(Intent {
-                execution,
-                info,
-                events,
-                next_seq: 0,
-            });
+            intents.push(Intent::new(execution, info, events));
         }
         self.commit_dispatches(intents, None).await
     }
@@ -231,6 +226,9 @@ impl Engine {
         let mut wanted = Vec::with_capacity(ids.len());
         for (attempt, next_seq) in ids.into_iter().zip(next_seqs) {
             let Some(report) = reported.get(&attempt) else { continue };
+            if next_seq > 0 {
+                self.book.note_output(attempt);
+            }
             let has_all = report.phase() == pb::AttemptPhase::Ended && next_seq >= report.next_seq;
             let mut answer = pb::AttemptWanted {
                 attempt_id: attempt.to_string(),
