@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use opslink_harness::{Fleet, wait_for};
 use serde_json::Value;
 
-use crate::support::{LIMIT, detached, shell, wait_state};
+use crate::support::{LIMIT, detached, shell, text, wait_state};
 
 fn fleet(agents: &[(&str, &str)], args: &[&str]) -> Result<Fleet> {
     Fleet::start_with(agents, |options| {
@@ -18,8 +18,8 @@ fn fleet(agents: &[(&str, &str)], args: &[&str]) -> Result<Fleet> {
 fn certificate(fleet: &mut Fleet) -> Result<(String, SystemTime)> {
     let path = fleet.agent("prod")?.state().join("identity.json");
     let identity: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
-    let chain = identity["certificate_chain"][0].as_str().context("a certificate")?;
-    Ok((chain.to_owned(), std::fs::metadata(&path)?.modified()?))
+    let leaf = text(&identity, "/certificate_chain/0")?;
+    Ok((leaf, std::fs::metadata(&path)?.modified()?))
 }
 
 fn log(fleet: &mut Fleet) -> Result<String> {

@@ -35,7 +35,7 @@ fn interrupted(fleet: &Fleet, args: &str, words: &str) -> Result<String> {
         if read == 0 {
             break;
         }
-        seen.extend_from_slice(&piece[..read]);
+        seen.extend_from_slice(piece.get(..read).unwrap_or_default());
         if !typed && String::from_utf8_lossy(&seen).contains(words) {
             keys.write_all(b"\x03")?;
             typed = true;

@@ -102,8 +102,10 @@ impl LinkService for Future {
             min: hello.min_version,
             max: hello.max_version,
         };
-        let problem = handshake::choose(offered, OTHER).expect_err("nothing in common");
-        Err(to_status(&problem, Language::En))
+        match handshake::choose(offered, OTHER) {
+            Err(problem) => Err(to_status(&problem, Language::En)),
+            Ok(version) => Err(Status::internal(format!("version {version} was not to be found"))),
+        }
     }
 
     async fn renew_certificate(
