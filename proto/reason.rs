@@ -252,6 +252,8 @@ reasons! {
     AttemptForgotten = ("ATTEMPT_FORGOTTEN", Unknown, REMOTE, Never, []),
     /// The spool quota is used up.
     SpoolFull = ("SPOOL_FULL", ResourceExhausted, REMOTE, Later, ["limit"]),
+    /// Output is gone: the cloud had stored it, lost it, and the agent had given it up.
+    OutputLost = ("OUTPUT_LOST", DataLoss, REMOTE, Never, []),
     /// The agent has no connection of this name.
     ConnectionUnknown = ("CONNECTION_UNKNOWN", NotFound, REMOTE, Never, ["connection", "known"]),
     /// The agent has no connection at all.
