@@ -1,6 +1,6 @@
 //! T19: the agent's disk is full while the link is down. The command waits, nothing is lost, new work is refused.
 //!
-//! Mounts a small file system, which needs root; without it there is nothing to test here.
+//! Mounts small file systems, which needs root: `cargo xtask test disk` runs this file, and names it where it cannot.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use opslink_harness::{Agent, Fleet, fleet::join_token, process, programs::is_root, wait_for};
+use opslink_harness::{Agent, Fleet, fleet::join_token, process, wait_for};
 
 use crate::support::{LIMIT, detached, shell, wait_state, wait_verified};
 
@@ -57,9 +57,6 @@ fn agent_on(fleet: &Fleet, folder: &Path) -> Result<Agent> {
 
 #[test]
 fn a_full_disk_without_a_link_makes_the_command_wait_and_loses_nothing() -> Result<()> {
-    if !is_root() {
-        return Ok(());
-    }
     let mut fleet = Fleet::start(&[])?;
     let small = Small::mount(fleet.path("small"), "32m")?;
     let _agent = agent_on(&fleet, &small.0)?;
@@ -103,10 +100,24 @@ fn a_full_disk_without_a_link_makes_the_command_wait_and_loses_nothing() -> Resu
 }
 
 #[test]
+fn a_disk_that_is_smaller_than_the_output_is_enough_while_there_is_a_link() -> Result<()> {
+    let fleet = Fleet::start(&[])?;
+    let small = Small::mount(fleet.path("small"), "40m")?;
+    let _agent = agent_on(&fleet, &small.0)?;
+    let copy = fleet.path("copy");
+    let script = format!("head -c {} /dev/urandom | tee {}", 120 * MIB, copy.display());
+    let task = detached(&fleet.ctl, &["-a", "small", "--", "sh", "-c", &script])?;
+    assert_eq!(
+        wait_state(&fleet.ctl, &task, &["SUCCEEDED", "FAILED", "LOST"])?,
+        "SUCCEEDED"
+    );
+    let logs = fleet.ctl.run(["logs", &task])?.expect(0)?;
+    assert!(logs.stdout == fs::read(&copy)?, "every byte, in its order");
+    wait_verified(&fleet.ctl, &task)
+}
+
+#[test]
 fn new_work_on_a_full_disk_is_refused_until_there_is_room() -> Result<()> {
-    if !is_root() {
-        return Ok(());
-    }
     let fleet = Fleet::start(&[])?;
     let small = Small::mount(fleet.path("small"), "8m")?;
     let _agent = agent_on(&fleet, &small.0)?;

@@ -16,8 +16,6 @@ use opslink::{
     time::UnixMicros,
 };
 
-use sea_orm::DatabaseConnection;
-
 use super::{Result, Store, record::*};
 
 mod convert;
@@ -30,6 +28,7 @@ mod migration;
 mod open;
 mod postgres;
 mod repo;
+mod small_output;
 mod sqlite;
 mod statement;
 
@@ -37,7 +36,7 @@ use engine::Engine;
 use failure::Failure;
 pub use lock::DatabaseLock;
 pub use open::{OpenError, without_password};
-use repo::{apply, audit, fleet, output, people, task, work};
+use repo::{apply, audit, fleet, people, task, work};
 
 /// How the store is opened.
 #[derive(Debug, Clone)]
@@ -70,30 +69,6 @@ impl SqlStore {
     pub async fn open(url: &str, options: Options) -> std::result::Result<Arc<dyn Store>, OpenError> {
         let (main, chunks) = open::open(url, options.connections).await?;
         Ok(Arc::new(Self { main, chunks }))
-    }
-}
-
-impl SqlStore {
-    /// Where output is that came with the end of its attempt, when that is not where all other chunks are.
-    const fn small_output_in(&self) -> Option<&DatabaseConnection> {
-        match &self.main {
-            Engine::Sqlite { reader, .. } => Some(reader),
-            Engine::Postgres { .. } => None,
-        }
-    }
-
-    /// First event that is not stored, for each of these attempts whose output came with its end.
-    async fn small_output(&self, attempts: impl Iterator<Item = AttemptId>) -> Result<BTreeMap<AttemptId, u64>> {
-        match self.small_output_in() {
-            Some(main) => Ok(output::next_seqs(main, attempts).await?),
-            None => Ok(BTreeMap::new()),
-        }
-    }
-
-    async fn append(&self, chunks: Vec<Chunk>) -> Result<Vec<Appended>> {
-        self.chunks
-            .write(chunks, |tx, chunks| Box::pin(output::append(tx, chunks)))
-            .await
     }
 }
 
@@ -373,56 +348,19 @@ impl Store for SqlStore {
         if chunks.is_empty() {
             return Ok(Vec::new());
         }
-        let known = self.small_output(
-            chunks
-                .iter()
-                .filter(|chunk| chunk.is_whole())
-                .map(|chunk| chunk.attempt_id),
-        );
-        let known = known.await?;
-        if known.is_empty() {
-            return self.append(chunks).await;
-        }
-        let is_new = |chunk: &&Chunk| !known.contains_key(&chunk.attempt_id);
-        let mut appended = self
-            .append(chunks.iter().filter(is_new).cloned().collect())
-            .await?
-            .into_iter();
-        let answer = |chunk: Chunk| match known.get(&chunk.attempt_id) {
-            Some(next_seq) => Some(Appended {
-                next_seq: *next_seq,
-                stored: false,
-            }),
-            None => appended.next(),
-        };
-        Ok(chunks.into_iter().filter_map(answer).collect())
+        self.output_append(chunks).await
     }
 
     async fn chunk_next_seq(&self, attempts: &[AttemptId]) -> Result<Vec<u64>> {
-        let mut known = output::next_seqs(self.chunks.read(), attempts.iter().copied()).await?;
-        let others = attempts.iter().copied().filter(|attempt| !known.contains_key(attempt));
-        let small = self.small_output(others).await?;
-        known.extend(small);
-        Ok(attempts
-            .iter()
-            .map(|attempt| known.get(attempt).copied().unwrap_or(0))
-            .collect())
+        self.output_next_seq(attempts).await
     }
 
     async fn chunk_read(&self, attempt: AttemptId, start: ChunkStart, max_bytes: usize) -> Result<Vec<Chunk>> {
-        let chunks = output::read(self.chunks.read(), attempt, start, max_bytes).await?;
-        match self.small_output_in() {
-            Some(main) if chunks.is_empty() => Ok(output::read(main, attempt, start, max_bytes).await?),
-            _ => Ok(chunks),
-        }
+        self.output_read(attempt, start, max_bytes).await
     }
 
     async fn chunk_index(&self, attempt: AttemptId, from_seq: u64, limit: u32) -> Result<Vec<Chunk>> {
-        let chunks = output::index(self.chunks.read(), attempt, from_seq, limit).await?;
-        match self.small_output_in() {
-            Some(main) if chunks.is_empty() => Ok(output::index(main, attempt, from_seq, limit).await?),
-            _ => Ok(chunks),
-        }
+        self.output_index(attempt, from_seq, limit).await
     }
 
     async fn audit_list(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>> {
