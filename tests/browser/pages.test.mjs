@@ -84,12 +84,48 @@ for (const look of LOOKS) {
   });
 }
 
+test("words of narrow tables stay whole", async () => {
+  const page = await newPage(browser, { language: "zh", viewport: NARROW });
+  await login(page, stack.url);
+  for (const path of ["/tasks", "/tokens", "/audit"]) {
+    await page.goto(stack.url + path);
+    await page.waitForSelector(".list-table td");
+    // A word that is broken takes several lines.
+    const broken = await page.locator(".list-table td").evaluateAll((cells) =>
+      cells
+        .filter((cell) => cell.innerText.trim().length > 0 && cell.innerText.trim().length <= 8)
+        .filter((cell) => {
+          const range = document.createRange();
+          range.selectNodeContents(cell);
+          const tops = [...range.getClientRects()].map((box) => Math.round(box.bottom / 8));
+          return new Set(tops).size > 2;
+        })
+        .map((cell) => cell.innerText),
+    );
+    assert.deepEqual(broken, [], path);
+    assert.ok((await overflow(page)) <= 0, path);
+    const hidden = await page.locator(".table-scroll").evaluate((frame) => frame.scrollWidth - frame.clientWidth);
+    assert.ok(hidden <= 0, `${path}: ${hidden} px of the table are out of sight`);
+  }
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
 test("theme and language are kept", async () => {
   const page = await newPage(browser);
   await login(page, stack.url);
   await page.click("button[aria-label=Dark]");
   await page.click("button[lang=zh-CN]");
-  await page.waitForSelector("html[lang=zh-CN]");
+  await page.waitForSelector("html[lang=zh-CN] h1:has-text('首页')");
+  await page.click(".nav-link[href='/agents']");
+  await page.waitForSelector("h1:has-text('代理')");
+  await page.click("button[lang=en]");
+  await page.waitForSelector("h1:has-text('Agents')");
+  await page.waitForSelector(".agents-row[data-agent=prod]");
+  await page.click("button[lang=zh-CN]");
+  await page.waitForSelector("h1:has-text('代理')");
+  await page.click(".nav-link[href='/']");
+  assert.deepEqual(page.faults, []);
   await page.reload();
   await page.waitForSelector("html[lang=zh-CN][data-theme=dark] .nav");
   assert.match(await page.locator("h1").innerText(), /首页/);

@@ -131,12 +131,16 @@ test("a session that ends at work is renewed in place, and nothing on the page i
   await page.click("#run");
   await page.waitForSelector("dialog[open]:has-text('Your session has ended')");
   await picture("expired");
+  // Who it was is known: only the password is asked for.
+  assert.equal(await page.inputValue("dialog #username"), "admin");
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "password");
   await page.keyboard.press("Escape");
   assert.equal(await page.locator("dialog[open]").count(), 1, "it cannot be waved away");
-  await page.fill("dialog #password", PASSWORD);
-  await page.click("dialog button[type=submit]");
+  await page.keyboard.type(PASSWORD);
+  await page.keyboard.press("Enter");
   await page.waitForSelector("dialog[open]", { state: "detached" });
   assert.equal(await page.inputValue("#command"), "echo half written");
+  assert.equal(await page.locator("[role=alert]").count(), 0, "the old trouble is over");
   await page.click("#run");
   await page.waitForURL(/\/tasks\/[0-9a-f-]{36}/);
 });

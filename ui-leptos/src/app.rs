@@ -2,7 +2,7 @@
 
 use leptos::{mount::mount_to_body, prelude::*, task::spawn_local};
 use leptos_router::{
-    components::{Route, Router, Routes},
+    components::{FlatRoutes, Route, Router},
     path,
 };
 
@@ -10,10 +10,12 @@ use crate::{
     api,
     components::{
         agents_live,
-        help::KeyboardHelp,
+        help::{Help, KeyboardHelp},
         login_form::ExpiredDialog,
         nav::Nav,
+        palette::{Palette, PaletteOpen},
         problem::ProblemBox,
+        switches,
         toast::{self, Toasts},
     },
     i18n::{self, t},
@@ -30,18 +32,15 @@ pub fn start() {
     mount_to_body(Root);
 }
 
-/// Redraws everything when another language is chosen.
+/// What outlives every page.
 #[component]
 fn Root() -> impl IntoView {
-    let language = i18n::start();
-    provide_context(language);
+    i18n::start();
     agents_live::provide();
+    switches::provide();
     toast::provide();
     ask_who();
-    move || {
-        i18n::speak(language.get());
-        view! { <App /> }
-    }
+    view! { <App /> }
 }
 
 /// Why it is not known who is logged in.
@@ -100,12 +99,14 @@ enum Stage {
 
 #[component]
 fn Console() -> impl IntoView {
+    provide_context(PaletteOpen(RwSignal::new(false)));
+    provide_context(Help(RwSignal::new(false)));
     view! {
         <a class="skip-link" href="#main">{t("skip-to-content")}</a>
         <div class="frame">
             <Nav />
             <main id="main" class="main" tabindex="-1">
-                <Routes fallback=|| view! { <pages::not_found::NotFound /> }>
+                <FlatRoutes fallback=|| view! { <pages::not_found::NotFound /> }>
                     <Route path=path!("/") view=pages::home::Home />
                     <Route path=path!("/login") view=pages::login::AlreadyIn />
                     <Route path=path!("/agents") view=pages::agents::Agents />
@@ -118,9 +119,10 @@ fn Console() -> impl IntoView {
                     <Route path=path!("/tokens") view=pages::tokens::Tokens />
                     <Route path=path!("/audit") view=pages::audit::AuditPage />
                     <Route path=path!("/account") view=pages::password::Account />
-                </Routes>
+                </FlatRoutes>
             </main>
         </div>
+        <Palette />
         <KeyboardHelp />
         <ExpiredDialog />
     }

@@ -39,6 +39,11 @@ pub(crate) fn origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// Loads the page anew.
+pub(crate) fn reload() {
+    let _ = window().location().reload();
+}
+
 /// Path and query of the page.
 pub(crate) fn here() -> String {
     let location = window().location();
@@ -172,6 +177,23 @@ pub(crate) fn in_field(event: &web_sys::KeyboardEvent) -> bool {
 /// True while the page is on screen.
 pub(crate) fn is_visible() -> bool {
     document().visibility_state() != web_sys::VisibilityState::Hidden
+}
+
+/// Scrolls the element with this id into sight, and no further.
+pub(crate) fn show(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let options = web_sys::ScrollIntoViewOptions::new();
+        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&options);
+    }
+}
+
+/// True on machines whose keyboards have ⌘.
+pub(crate) fn is_apple() -> bool {
+    window()
+        .navigator()
+        .platform()
+        .is_ok_and(|name| name.starts_with("Mac") || name.starts_with("iP"))
 }
 
 /// Moves the keyboard to the element with this id.

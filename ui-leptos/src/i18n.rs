@@ -1,39 +1,36 @@
-//! The language of the page. Sentences come from `locales/*/console.ftl`; choosing another language redraws the page,
-//! so a sentence is a plain `String` wherever it is used.
+//! The language of the page. Sentences come from `locales/*/console.ftl`; choosing another language loads the page
+//! anew, so a sentence is a plain `String` wherever it is used.
 
 use std::{cell::Cell, sync::LazyLock};
 
-use leptos::prelude::*;
-use opslink::locale::Catalogue;
-pub(crate) use opslink::locale::{Arg, Language};
+pub(crate) use opslink::locale::Language;
 
-use crate::{dom, prefs};
+pub(crate) use crate::logic::sentences::Arg;
+use crate::{dom, logic::sentences::Sentences, prefs};
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    Catalogue::new(&[
-        (Language::En, include_str!("../locales/en/console.ftl")),
-        (Language::ZhCn, include_str!("../locales/zh-CN/console.ftl")),
-    ])
-});
+static ENGLISH: LazyLock<Sentences> =
+    LazyLock::new(|| Sentences::read(Language::En, include_str!("../locales/en/console.ftl")));
+static CHINESE: LazyLock<Sentences> =
+    LazyLock::new(|| Sentences::read(Language::ZhCn, include_str!("../locales/zh-CN/console.ftl")));
 
 thread_local! {
     static CURRENT: Cell<Language> = const { Cell::new(Language::En) };
 }
 
-/// Reads the choice, or else what the browser prefers. Returns the signal that the page hangs on.
-pub(crate) fn start() -> RwSignal<Language> {
+/// Reads the choice, or else what the browser prefers.
+pub(crate) fn start() {
     let chosen = prefs::get("language").or_else(dom::browser_languages);
-    let language = RwSignal::new(chosen.and_then(|tag| Language::from_tag(&tag)).unwrap_or_default());
-    Effect::new(move |_| {
-        let language = language.get();
-        dom::set_root_attribute("lang", language.tag());
-    });
-    language
+    let language = chosen.and_then(|tag| Language::from_tag(&tag)).unwrap_or_default();
+    CURRENT.set(language);
+    dom::set_root_attribute("lang", language.tag());
 }
 
-/// Makes a language the one that [`t`] speaks.
-pub(crate) fn speak(language: Language) {
-    CURRENT.set(language);
+/// Keeps another language as the choice, and starts again with it.
+pub(crate) fn choose(language: Language) {
+    if language != CURRENT.get() {
+        prefs::set("language", language.tag());
+        dom::reload();
+    }
 }
 
 /// The language of the page.
@@ -41,14 +38,31 @@ pub(crate) fn language() -> Language {
     CURRENT.get()
 }
 
+/// The sentence `id` in this language; else in English; else the id itself.
+fn say(language: Language, id: &str, args: &[(&str, Arg)]) -> String {
+    let sentences = match language {
+        Language::En => &ENGLISH,
+        Language::ZhCn => &CHINESE,
+    };
+    sentences
+        .say(id, args)
+        .or_else(|| ENGLISH.say(id, args))
+        .unwrap_or_else(|| id.to_owned())
+}
+
 /// The sentence `id`.
 pub(crate) fn t(id: &str) -> String {
-    CATALOGUE.text(language(), id, &[])
+    say(language(), id, &[])
+}
+
+/// The sentence `id` in every language, for finding things by words of any of them.
+pub(crate) fn in_all(id: &str, args: &[(&str, Arg)]) -> String {
+    Language::ALL.map(|language| say(language, id, args)).join(" ")
 }
 
 /// The sentence `id` with arguments.
-pub(crate) fn ta(id: &str, args: &[(&str, Arg<'_>)]) -> String {
-    CATALOGUE.text(language(), id, args)
+pub(crate) fn ta(id: &str, args: &[(&str, Arg)]) -> String {
+    say(language(), id, args)
 }
 
 /// The sentence `id` about a number, which is shown grouped (`$count`) and counted (`$n`).

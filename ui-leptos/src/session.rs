@@ -1,7 +1,9 @@
 //! Who is logged in. One per tab.
 
-use leptos::prelude::*;
+use leptos::{prelude::*, task::spawn_local};
 use opslink::pb::{CurrentUser, Role};
+
+use crate::api;
 
 /// The session's state.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,15 @@ impl Session {
         if !same {
             self.state.set(State::In(user));
         }
+    }
+
+    /// Logs out.
+    pub(crate) fn leave(self) {
+        spawn_local(async move {
+            // Whether or not the cloud heard it, this tab forgets.
+            let _ = api::logout().await;
+            self.state.set(State::Out);
+        });
     }
 
     /// The user's role, with tracking.

@@ -23,6 +23,21 @@ theme-dark = Dark
 theme-auto = As this computer
 keyboard = Keyboard
 crumbs = Where you are
+pages = Pages
+palette = Go to, or do
+palette-open = Search …
+palette-hint = Type a page, an agent, a task or an action
+palette-none = Nothing fits.
+palette-count = { $n ->
+    [one] 1 entry
+   *[other] { $n } entries
+}
+palette-settings = Settings
+palette-tasks = Recent tasks
+palette-task = Open task { $id }
+palette-shell = Run a shell command on { $name }
+palette-sql = Run SQL on { $name }
+palette-theme = Theme: { $name }
 key-filter = Filter this page
 key-run = Run what is composed
 key-follow = Follow output
@@ -30,6 +45,8 @@ key-wrap = Wrap long lines
 key-times = Show times
 key-next = Next hit
 key-previous = Previous hit
+key-link = Copy a link to the line
+key-extend = Mark more lines
 key-end = Jump to the end
 key-close = Close
 key-help = This list
@@ -206,6 +223,7 @@ connections-hint = Databases that this agent can reach. They are named in a file
 
 ## Tasks
 task = Task
+tasks-failed = Failed tasks
 tasks-none = No tasks yet.
 tasks-no-match = No task matches.
 tasks-filter-agent = Only on agent (name or id)
@@ -312,6 +330,10 @@ twin = The same on the command line
 twin-cloudctl = cloudctl line
 twin-grpcurl = grpcurl line
 twin-grpcurl-hint = Put an API token into CLOUDCTL_TOKEN.
+danger-count = { $n ->
+    [one] 1 line to look at twice
+   *[other] { $count } lines to look at twice
+}
 danger-line = Line { $line }:
 danger-rm = deletes folders and what is in them.
 danger-format = overwrites a disk.
@@ -397,6 +419,21 @@ log-earlier = { $n ->
    *[other] { $count } earlier lines are not loaded.
 }
 log-load-earlier = Load earlier
+log-later = { $n ->
+    [one] 1 later line is not loaded.
+   *[other] { $count } later lines are not loaded.
+}
+log-load-later = Load later
+log-marked = { $n ->
+    [one] Line { $first }
+   *[other] Lines { $first }–{ $last }
+}
+log-copy-link = Copy a link to these lines
+log-copy-link-short = Copy link
+log-link-copied = Link copied
+log-unmark = Unmark
+log-old-attempt = of attempt { $n }, which another one has replaced
+log-no-line = The log has no line { $line }.
 log-line = Line
 log-more = + { $size }
 log-none = No output.

@@ -1,10 +1,9 @@
 //! Logging in and out, and API tokens.
 
-use opslink::pb::{
-    self, CurrentUser, Role, auth_service_client::AuthServiceClient, token_service_client::TokenServiceClient,
-};
+use opslink::pb::{self, CurrentUser, Role};
 
-use super::{Answer, answer, channel, request};
+use super::{Answer, call::call};
+use crate::logic::methods;
 
 /// Logs in; the session becomes a cookie.
 pub(crate) async fn login(username: String, password: String) -> Answer<Option<CurrentUser>> {
@@ -13,24 +12,18 @@ pub(crate) async fn login(username: String, password: String) -> Answer<Option<C
         password,
         use_cookie: true,
     };
-    let response = answer(AuthServiceClient::new(channel()).login(request(message)).await)?;
-    Ok(response.user)
+    Ok(call(methods::LOGIN, message).await?.user)
 }
 
 /// Ends the session.
 pub(crate) async fn logout() -> Answer<()> {
-    answer(
-        AuthServiceClient::new(channel())
-            .logout(request(pb::LogoutRequest {}))
-            .await,
-    )
-    .map(drop)
+    call(methods::LOGOUT, pb::LogoutRequest {}).await.map(drop)
 }
 
 /// Who is calling.
 pub(crate) async fn current_user() -> Answer<Option<CurrentUser>> {
-    let message = request(pb::GetCurrentUserRequest {});
-    Ok(answer(AuthServiceClient::new(channel()).get_current_user(message).await)?.user)
+    let message = pb::GetCurrentUserRequest {};
+    Ok(call(methods::GET_CURRENT_USER, message).await?.user)
 }
 
 /// Changes the password.
@@ -39,12 +32,7 @@ pub(crate) async fn change_password(current_password: String, new_password: Stri
         current_password,
         new_password,
     };
-    answer(
-        AuthServiceClient::new(channel())
-            .change_password(request(message))
-            .await,
-    )
-    .map(drop)
+    call(methods::CHANGE_PASSWORD, message).await.map(drop)
 }
 
 /// All API tokens, newest first.
@@ -53,7 +41,7 @@ pub(crate) async fn list_tokens() -> Answer<Vec<pb::Token>> {
         page_size: 1_000,
         page_token: String::new(),
     };
-    Ok(answer(TokenServiceClient::new(channel()).list_tokens(request(message)).await)?.tokens)
+    Ok(call(methods::LIST_TOKENS, message).await?.tokens)
 }
 
 /// Makes an API token.
@@ -63,11 +51,12 @@ pub(crate) async fn create_token(name: String, role: Role, ttl_secs: u32) -> Ans
         role: role.into(),
         ttl_secs,
     };
-    answer(TokenServiceClient::new(channel()).create_token(request(message)).await)
+    call(methods::CREATE_TOKEN, message).await
 }
 
 /// Makes an API token unusable.
 pub(crate) async fn revoke_token(id: String) -> Answer<()> {
-    let message = request(pb::RevokeTokenRequest { id });
-    answer(TokenServiceClient::new(channel()).revoke_token(message).await).map(drop)
+    call(methods::REVOKE_TOKEN, pb::RevokeTokenRequest { id })
+        .await
+        .map(drop)
 }

@@ -1,9 +1,8 @@
 //! A call that did not work, as a page shows it.
 
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use wasm_bindgen::JsValue;
 
-use crate::{i18n::t, session::session};
+use crate::{i18n::t, logic::status::Status, session::session};
 
 /// What, why, do this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +26,8 @@ impl Failure {
         self.reason == UNREACHABLE
     }
 
-    fn unreachable() -> Self {
+    /// No answer came.
+    pub(super) fn unreachable() -> Self {
         Self {
             reason: UNREACHABLE.into(),
             what: t("error-unreachable"),
@@ -35,34 +35,41 @@ impl Failure {
             fix: t("error-unreachable-fix"),
         }
     }
+
+    /// The browser could not reach the cloud. Its own words say no more than that.
+    pub(super) fn silent(_: JsValue) -> Self {
+        Self::unreachable()
+    }
+
+    /// An answer came and makes no sense.
+    pub(super) fn broken(why: &str) -> Self {
+        Self {
+            reason: "INTERNAL".into(),
+            what: format!("opslink: {why}"),
+            why: String::new(),
+            fix: String::new(),
+        }
+    }
 }
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let details = status.get_error_details();
-        let reason = details.error_info().map(|info| info.reason.clone());
-        let code = status.code();
-        if code == Code::Unauthenticated && reason.as_deref() != Some("LOGIN_FAILED") {
+        if status.code == "UNAUTHENTICATED" && status.reason.as_deref() != Some("LOGIN_FAILED") {
             session().lost();
         }
-        let Some(reason) = reason else {
+        let Some(reason) = status.reason else {
             // Without details it is not our server that spoke, or nobody did.
-            if matches!(code, Code::Unknown | Code::Unavailable | Code::Internal)
-                && !status.message().contains("opslink")
-            {
+            if matches!(status.code, "" | "UNKNOWN" | "UNAVAILABLE" | "INTERNAL") {
                 return Self::unreachable();
             }
             return Self {
-                reason: format!("{code:?}").to_uppercase(),
-                what: status.message().to_owned(),
+                reason: status.code.to_owned(),
+                what: status.message,
                 why: String::new(),
                 fix: String::new(),
             };
         };
-        let text = details
-            .localized_message()
-            .map_or_else(|| status.message().to_owned(), |text| text.message.clone());
-        let (what, why, fix) = three(&text);
+        let (what, why, fix) = three(&status.text.unwrap_or(status.message));
         Self { reason, what, why, fix }
     }
 }

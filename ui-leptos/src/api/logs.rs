@@ -3,27 +3,28 @@
 use opslink::{
     chunk,
     event::Event,
-    pb::{self, LogChunk, log_service_client::LogServiceClient, read_log_request::Start},
+    pb::{self, LogChunk, read_log_request::Start},
 };
-use tonic::Streaming;
 
-use super::{Answer, Failure, MAX_MESSAGE, answer, channel, request};
-use crate::i18n::t;
+use super::{
+    Answer, Failure,
+    call::{Messages, open},
+};
+use crate::{i18n::t, logic::methods};
 
 /// Sends the chunks of an attempt from a place on; `max_chunks` 0 means all.
 pub(crate) async fn read_log(
     attempt_id: String,
     start: Start,
     max_chunks: u32,
-) -> Answer<Streaming<pb::ReadLogResponse>> {
+) -> Answer<Messages<pb::ReadLogResponse>> {
     let message = pb::ReadLogRequest {
         attempt_id,
         max_chunks,
         decode: false,
         start: Some(start),
     };
-    let mut client = LogServiceClient::new(channel()).max_decoding_message_size(MAX_MESSAGE);
-    answer(client.read_log(request(message)).await)
+    open(methods::READ_LOG, message).await
 }
 
 /// The events of a chunk.

@@ -1,8 +1,9 @@
 //! What was done by whom.
 
-use opslink::pb::{self, audit_service_client::AuditServiceClient};
+use opslink::pb;
 
-use super::{Answer, answer, channel, request};
+use super::{Answer, call::call};
+use crate::logic::methods;
 
 /// A page of audit events, newest first.
 pub(crate) async fn list_audit_events(page_token: String) -> Answer<pb::ListAuditEventsResponse> {
@@ -10,9 +11,5 @@ pub(crate) async fn list_audit_events(page_token: String) -> Answer<pb::ListAudi
         page_size: 100,
         page_token,
     };
-    answer(
-        AuditServiceClient::new(channel())
-            .list_audit_events(request(message))
-            .await,
-    )
+    call(methods::LIST_AUDIT_EVENTS, message).await
 }

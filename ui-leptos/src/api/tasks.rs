@@ -1,22 +1,22 @@
 //! Tasks.
 
-use opslink::pb::{self, TaskState, task_service_client::TaskServiceClient};
-use tonic::Streaming;
+use opslink::pb::{self, TaskState};
 
-use super::{Answer, MAX_MESSAGE, answer, channel, request, request_id};
-
-fn client() -> TaskServiceClient<tonic_web_wasm_client::Client> {
-    TaskServiceClient::new(channel()).max_decoding_message_size(MAX_MESSAGE)
-}
+use super::{
+    Answer,
+    call::{Messages, call, open},
+    request_id,
+};
+use crate::logic::methods;
 
 /// Creates and starts a task.
 pub(crate) async fn create_task(message: pb::CreateTaskRequest) -> Answer<pb::CreateTaskResponse> {
-    answer(client().create_task(request(message)).await)
+    call(methods::CREATE_TASK, message).await
 }
 
 /// One task.
 pub(crate) async fn get_task(id: String) -> Answer<Option<pb::Task>> {
-    Ok(answer(client().get_task(request(pb::GetTaskRequest { id })).await)?.task)
+    Ok(call(methods::GET_TASK, pb::GetTaskRequest { id }).await?.task)
 }
 
 /// A page of tasks, newest first.
@@ -33,7 +33,7 @@ pub(crate) async fn list_tasks(
         agent,
         states,
     };
-    answer(client().list_tasks(request(message)).await)
+    call(methods::LIST_TASKS, message).await
 }
 
 /// All executions of a task.
@@ -46,7 +46,7 @@ pub(crate) async fn list_executions(task_id: String) -> Answer<Vec<pb::Execution
             page_size: 10_000,
             page_token,
         };
-        let page = answer(client().list_executions(request(message)).await)?;
+        let page = call(methods::LIST_EXECUTIONS, message).await?;
         executions.extend(page.executions);
         if page.next_page_token.is_empty() {
             return Ok(executions);
@@ -56,8 +56,8 @@ pub(crate) async fn list_executions(task_id: String) -> Answer<Vec<pb::Execution
 }
 
 /// A task's states and output, stored first and then live.
-pub(crate) async fn watch_task(message: pb::WatchTaskRequest) -> Answer<Streaming<pb::WatchTaskResponse>> {
-    answer(client().watch_task(request(message)).await)
+pub(crate) async fn watch_task(message: pb::WatchTaskRequest) -> Answer<Messages<pb::WatchTaskResponse>> {
+    open(methods::WATCH_TASK, message).await
 }
 
 /// Asks for the end of a task, on some agents or (none given) on all.
@@ -67,7 +67,7 @@ pub(crate) async fn cancel_task(id: String, agents: Vec<String>) -> Answer<()> {
         agents,
         reason: String::new(),
     };
-    answer(client().cancel_task(request(message)).await).map(drop)
+    call(methods::CANCEL_TASK, message).await.map(drop)
 }
 
 /// Retries what did not succeed, on some agents or (none given) on all.
@@ -78,5 +78,5 @@ pub(crate) async fn retry_task(id: String, agents: Vec<String>, include_lost: bo
         include_lost,
         request_id: request_id(),
     };
-    answer(client().retry_task(request(message)).await).map(drop)
+    call(methods::RETRY_TASK, message).await.map(drop)
 }

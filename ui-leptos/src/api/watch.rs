@@ -9,9 +9,8 @@ use futures::{
 };
 use gloo_timers::future::{TimeoutFuture, sleep};
 use leptos::{prelude::*, task::spawn_local};
-use tonic::Streaming;
 
-use super::{Answer, Failure};
+use super::{Answer, Failure, Messages};
 use crate::dom;
 
 /// The cloud sends a heartbeat every 15 s: after this long without a word the connection is dead.
@@ -54,13 +53,13 @@ pub(crate) fn spawn_scoped(future: impl Future<Output = ()> + 'static) -> AbortH
 
 /// Keeps a stream open. `open` is asked for a new one after every loss and resumes by what was seen so far;
 /// `seen` takes each message. A stream that ends before it is `finished` was cut off, by a cloud that stops for example.
-pub(crate) async fn keep_watching<M, F>(
+pub(crate) async fn keep_watching<M: prost::Message + Default, F>(
     sync: RwSignal<Sync>,
     mut open: impl FnMut() -> F,
     mut seen: impl FnMut(M) -> Next,
     finished: impl Fn() -> bool,
 ) where
-    F: Future<Output = Answer<Streaming<M>>>,
+    F: Future<Output = Answer<Messages<M>>>,
 {
     let mut wait_ms = BACKOFF_MS.0;
     loop {
@@ -90,8 +89,7 @@ pub(crate) async fn keep_watching<M, F>(
                             sync.set(Sync::Lost(last));
                             break;
                         }
-                        Some(Err(status)) => {
-                            let failure = Failure::from(status);
+                        Some(Err(failure)) => {
                             if failure.is_unreachable() {
                                 sync.set(Sync::Lost(last));
                             } else {

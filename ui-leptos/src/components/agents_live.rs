@@ -80,18 +80,13 @@ async fn follow(live: AgentsLive) {
         let mut by_id = names.take();
         match message.event {
             Some(Event::Snapshot(snapshot)) => {
-                by_id = snapshot
-                    .agents
-                    .iter()
-                    .map(|agent| (agent.id.clone(), agent.name.clone()))
-                    .collect();
-                live.agents.set(
-                    snapshot
-                        .agents
-                        .into_iter()
-                        .map(|agent| (agent.name.clone(), agent))
-                        .collect(),
-                );
+                let mut agents = BTreeMap::new();
+                by_id.clear();
+                for agent in snapshot.agents {
+                    by_id.insert(agent.id.clone(), agent.name.clone());
+                    agents.insert(agent.name.clone(), agent);
+                }
+                live.agents.set(agents);
                 live.known.set(true);
             }
             Some(Event::Changed(agent)) => {

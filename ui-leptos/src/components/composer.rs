@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     api::{self, Failure, spawn_scoped},
-    i18n::{Arg, t, ta},
-    logic::target::Target,
+    i18n::{Arg, t, ta, tn},
+    logic::{danger::Hint, target::Target},
     session::session,
 };
 
@@ -110,6 +110,9 @@ pub(crate) fn ComposerPage(
     /// Why it cannot be run yet; empty when it can.
     #[prop(into)]
     missing: Signal<String>,
+    /// What in it one wants to look at twice: said again beside the button.
+    #[prop(into)]
+    hints: Signal<Vec<Hint>>,
     /// Editor and options of the kind.
     children: Children,
 ) -> impl IntoView {
@@ -143,6 +146,8 @@ pub(crate) fn ComposerPage(
                     let id = created.task.map(|task| task.id).unwrap_or_default();
                     navigate(&format!("/tasks/{id}"), Default::default());
                 }
+                // Whoever has to log in again is asked to; that is all there is to say.
+                Err(_) if session().expired.get_untracked() => {}
                 Err(failure) => drop(composer.problem.try_set(Some(failure))),
             }
         });
@@ -157,9 +162,12 @@ pub(crate) fn ComposerPage(
     let count = move || composer.preview.with(|preview| preview.agents.len());
     view! {
         <PageHead heading=heading />
-        <div class="columns">
+        <div class="columns composer">
+            <div class="stack">{children()}</div>
+            <div class="stack composer-target">
+                <TargetPicker target=composer.target preview=composer.preview />
+            </div>
             <div class="stack">
-                {children()}
                 <ProblemBox problem=composer.problem />
                 <div class="run-bar">
                     <button type="button" id="run" class="button button-primary" disabled=move || composer.busy.get() || !missing.get().is_empty() on:click=move |_| run.run(())>
@@ -168,11 +176,9 @@ pub(crate) fn ComposerPage(
                         <kbd>"Ctrl ↵"</kbd>
                     </button>
                     <span class="muted">{missing}</span>
+                    {move || hints.with(|hints| (!hints.is_empty()).then(|| view! { <span class="run-warning"><Icon name="warning" />{tn("danger-count", hints.len() as u64)}</span> }))}
                 </div>
                 <TwinPanel request=request file=composer.file />
-            </div>
-            <div class="stack">
-                <TargetPicker target=composer.target preview=composer.preview />
             </div>
         </div>
     }

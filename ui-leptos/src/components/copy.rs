@@ -16,11 +16,12 @@ pub(crate) fn CopyButton(
     /// What is copied, for its name.
     #[prop(into)]
     label: String,
-    /// Show the word beside the icon.
-    #[prop(optional)]
-    with_word: bool,
+    /// The word beside the icon, if any.
+    #[prop(optional, into)]
+    word: String,
 ) -> impl IntoView {
     let (done, set_done) = signal(false);
+    let bare = word.is_empty();
     let copy = move |_| {
         spawn_local(async move {
             if dom::copy(&text.get_untracked()).await {
@@ -37,9 +38,9 @@ pub(crate) fn CopyButton(
         });
     };
     view! {
-        <button type="button" class="button button-quiet" class:button-icon=!with_word on:click=copy aria-label=label.clone() title=label.clone()>
+        <button type="button" class="button button-quiet" class:button-icon=bare on:click=copy aria-label=label.clone() title=label.clone()>
             {move || if done.get() { view! { <Icon name="check" /> } } else { view! { <Icon name="copy" /> } }}
-            {with_word.then(|| view! { <span>{move || if done.get() { t("copied") } else { t("copy") }}</span> })}
+            {(!bare).then(|| view! { <span>{move || if done.get() { t("copied") } else { word.clone() }}</span> })}
             <span class="sr-only" role="status">{move || done.get().then(|| t("copied"))}</span>
         </button>
     }
@@ -61,7 +62,7 @@ pub(crate) fn CodeLine(
     view! {
         <div class="code-line">
             <pre tabindex="0" id=id aria-label=label.clone()><code>{move || text.get()}</code></pre>
-            <CopyButton text=text label=label />
+            <CopyButton text=text label=label word=t("copy") />
         </div>
     }
 }

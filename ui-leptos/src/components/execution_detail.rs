@@ -74,7 +74,7 @@ fn Strip(execution: Execution, finished: bool, act: Callback<bool>) -> impl Into
             {outcome.exit_code.map(|code| view! { <span>{ta("exit-code", &[("code", Arg::from(code))])}</span> })}
             {(!outcome.message.is_empty() && outcome.exit_code.is_none()).then(|| view! { <span class="strip-message">{outcome.message.clone()}</span> })}
             {(!outcome.reason.is_empty()).then(|| view! { <code class="label">{outcome.reason.clone()}</code> })}
-            {verified.then(|| view! { <span class="muted small strip-verified" title=t("verified-why")><Icon name="check" />{ta("verified", &[("size", Arg::from(format::bytes(bytes)))])}</span> })}
+            {(verified && bytes > 0).then(|| view! { <span class="muted small strip-verified" title=t("verified-why")><Icon name="check" />{ta("verified", &[("size", Arg::from(format::bytes(bytes)))])}</span> })}
             <span class="strip-actions">
                 <Show when=move || session().may_operate() && !is_over(state)>
                     <button type="button" class="button button-small" on:click=move |_| act.run(false)><Icon name="stop" />{t("cancel-here")}</button>

@@ -50,6 +50,9 @@ pub(crate) fn TextField(
     /// Fixed-width letters.
     #[prop(optional)]
     mono: bool,
+    /// Has the keyboard when it appears.
+    #[prop(optional)]
+    autofocus: bool,
 ) -> impl IntoView {
     let described = hint.is_some().then(|| format!("{id}-hint"));
     view! {
@@ -62,6 +65,7 @@ pub(crate) fn TextField(
                 spellcheck="false"
                 autocapitalize="off"
                 autocomplete=autocomplete
+                autofocus=autofocus
                 placeholder=placeholder
                 aria-describedby=described
                 prop:value=move || value.get()

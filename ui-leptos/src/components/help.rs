@@ -16,7 +16,8 @@ const PLACES: [(&str, &str, &str); 7] = [
     ("u", "/audit", "audit"),
 ];
 
-const KEYS: [(&str, &str); 10] = [
+const KEYS: [(&str, &str); 13] = [
+    ("Ctrl K", "palette"),
     ("/", "key-filter"),
     ("Ctrl Enter", "key-run"),
     ("f", "key-follow"),
@@ -24,15 +25,21 @@ const KEYS: [(&str, &str); 10] = [
     ("t", "key-times"),
     ("n", "key-next"),
     ("N", "key-previous"),
+    ("y", "key-link"),
+    ("Shift ↓", "key-extend"),
     ("End", "key-end"),
     ("Esc", "key-close"),
     ("?", "key-help"),
 ];
 
+/// Whether the list is open.
+#[derive(Clone, Copy)]
+pub(crate) struct Help(pub RwSignal<bool>);
+
 /// Listens to the keys and shows the list.
 #[component]
 pub(crate) fn KeyboardHelp() -> impl IntoView {
-    let open = RwSignal::new(false);
+    let Help(open) = expect_context();
     let going = StoredValue::new(0.0_f64);
     let navigate = use_navigate();
     let handle = window_event_listener(ev::keydown, move |event| {

@@ -1,6 +1,6 @@
 //! One row of output: text nodes in spans, nothing else.
 
-use leptos::prelude::*;
+use leptos::{ev, prelude::*};
 use opslink::event::{Level, Stream};
 
 use super::icon::Icon;
@@ -132,10 +132,23 @@ pub(crate) struct Place {
     pub needle: String,
     /// The hit that the person is at.
     pub current: bool,
+    /// One of the lines that the URL marks.
+    pub marked: bool,
+    /// What a link to the line has behind the path; nothing for what has no number.
+    pub link: Option<String>,
+}
+
+/// What a row can ask for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wishes {
+    /// Show the whole of a long line.
+    pub expand: Callback<String>,
+    /// Mark this line of this attempt (agent, attempt id, line, extend).
+    pub mark: Callback<(String, String, u64, bool)>,
 }
 
 /// A row.
-pub(crate) fn row(source: &Source, line: &Line, look: Look, place: &Place, expand: Callback<String>) -> AnyView {
+pub(crate) fn row(source: &Source, line: &Line, look: Look, place: &Place, wishes: Wishes) -> AnyView {
     let text = words(line);
     let mut style = line.style;
     let spans = sgr::parse(&text, &mut style);
@@ -151,24 +164,50 @@ pub(crate) fn row(source: &Source, line: &Line, look: Look, place: &Place, expan
     let full = text.clone();
     let prefix = (!place.continued).then(|| {
         let agent = source.agent.clone();
+        let number = line.number.map(|number| format::count(number + 1)).unwrap_or_default();
         view! {
             {look.times.then(|| view! { <span class="log-time">{dom::local_clock(line.time_us)}</span> })}
-            {look.numbers.then(|| view! { <span class="log-number">{line.number.map(|number| format::count(number + 1))}</span> })}
-            {look.agents.then(|| view! { <span class=format!("log-agent tint-{}", tint(&agent))>{agent.clone()}</span> })}
+            {look.numbers.then(|| link(source, line, place, wishes, "log-number".into(), number))}
+            {look.agents.then(|| link(source, line, place, wishes, format!("log-agent tint-{}", tint(&agent)), agent.clone()))}
         }
     });
     view! {
-        <div class=class(&line.kind) class:log-continued=place.continued class:log-current=place.current data-state=match &line.kind { Kind::End(outcome) => Some(outcome.state.word()), _ => None }>
+        <div class=class(&line.kind) class:log-continued=place.continued class:log-current=place.current class:log-mark=place.marked data-state=match &line.kind { Kind::End(outcome) => Some(outcome.state.word()), _ => None }>
             {prefix}
             {icon(&line.kind).filter(|_| !place.continued).map(|name| view! { <Icon name=name /> })}
             {matches!(line.kind, Kind::Output(Stream::Stderr)).then(|| view! { <span class="sr-only">"stderr "</span> })}
             <span class="log-text">{line.fragment.then_some("…")}{pieces}</span>
             {(more > 0 && is_last).then(|| view! {
-                <button type="button" class="log-more" on:click=move |_| expand.run(full.clone())>{ta("log-more", &[("size", Arg::from(format::bytes(more as u64)))])}</button>
+                <button type="button" class="log-more" on:click=move |_| wishes.expand.run(full.clone())>{ta("log-more", &[("size", Arg::from(format::bytes(more as u64)))])}</button>
             })}
         </div>
     }
     .into_any()
+}
+
+/// The number of a line, or the agent before it: a link to the line. It is left out of the way of the tab key, for
+/// there are thousands of them: keys of the log do the same.
+fn link(source: &Source, line: &Line, place: &Place, wishes: Wishes, class: String, text: String) -> AnyView {
+    let (Some(number), Some(link)) = (line.number, place.link.clone()) else {
+        return view! { <span class=class>{text}</span> }.into_any();
+    };
+    let (agent, attempt_id) = (source.agent.clone(), source.attempt_id.clone());
+    let click = move |event: ev::MouseEvent| {
+        // With these keys the browser opens the link itself, elsewhere.
+        if event.ctrl_key() || event.meta_key() {
+            return;
+        }
+        event.prevent_default();
+        let wish = (agent.clone(), attempt_id.clone(), number + 1, event.shift_key());
+        wishes.mark.run(wish);
+    };
+    // Shift would select text.
+    let press = |event: ev::MouseEvent| {
+        if event.shift_key() {
+            event.prevent_default();
+        }
+    };
+    view! { <a class=class href=link tabindex="-1" on:click=click on:mousedown=press>{text}</a> }.into_any()
 }
 
 /// Byte place after so many letters.

@@ -6,6 +6,7 @@ use leptos::{ev, html, prelude::*};
 use opslink::event::Stream;
 
 use super::{
+    log_mark::Marking,
     log_row::{self, Look},
     task_live::TaskLive,
     virtual_rows::Viewport,
@@ -47,13 +48,15 @@ pub(crate) struct LogState {
     pub columns: RwSignal<usize>,
     /// The list.
     pub viewport: Viewport,
+    live: TaskLive,
+    marking: Marking,
 }
 
 impl LogState {
-    /// As this browser last had it.
-    pub(crate) fn new() -> Self {
+    /// As this browser last had it; at its end, unless the URL marks lines.
+    pub(crate) fn new(live: TaskLive, marking: Marking) -> Self {
         Self {
-            follow: RwSignal::new(true),
+            follow: RwSignal::new(!marking.named.get_untracked()),
             wrap: RwSignal::new(prefs::get("log.wrap").as_deref() == Some("on")),
             times: RwSignal::new(prefs::get("log.times").as_deref() == Some("on")),
             stream: RwSignal::new(None),
@@ -64,14 +67,41 @@ impl LogState {
             starts: RwSignal::new(Vec::new()),
             columns: RwSignal::new(100),
             viewport: Viewport::new(),
+            live,
+            marking,
         }
     }
 
     /// Goes to the end and stays there.
     pub(crate) fn to_end(self) {
+        if self.live.apart.get_untracked() {
+            // The marked lines are far from the end: a reload shall show the same.
+            self.marking.put(None);
+            self.live.leave_excerpt();
+        }
         self.follow.set(true);
         let viewport = self.viewport;
         request_animation_frame(move || viewport.to_end());
+    }
+
+    /// Keeps what is in sight.
+    pub(crate) fn stay(self) {
+        self.follow.set(false);
+    }
+
+    /// The line that the person is at: the hit of a search, or else the first in sight.
+    pub(crate) fn current_line(self) -> usize {
+        let hit = self
+            .hits
+            .with_untracked(|hits| hits.get(self.hit.get_untracked()).copied());
+        hit.unwrap_or_else(|| {
+            let row = (self.viewport.top.get_untracked() / ROW_HEIGHT).ceil() as usize;
+            if self.wrap.get_untracked() {
+                self.starts.with_untracked(|starts| locate(starts, row).0)
+            } else {
+                row
+            }
+        })
     }
 
     /// Goes to a hit, counted on from the current one.
@@ -142,7 +172,7 @@ pub(crate) fn arrange(state: LogState, live: TaskLive, filter: Memo<Filter>) {
         live.output.track();
         let filter = filter.get();
         let (wrap, columns) = (state.wrap.get(), state.columns.get());
-        live.window.with_value(|window| {
+        live.lines(|window| {
             let shown = window.view(&filter);
             if wrap {
                 let mut starts = Vec::with_capacity(shown.len() + 1);
@@ -181,9 +211,7 @@ pub(crate) fn search(state: LogState, live: TaskLive) {
                 return;
             }
             let needle = state.needle.get_untracked();
-            let hits = live
-                .window
-                .with_value(|window| state.shown.with_untracked(|shown| window.search(shown, &needle)));
+            let hits = live.lines(|window| state.shown.with_untracked(|shown| window.search(shown, &needle)));
             let last = hits.len().saturating_sub(1);
             state.hits.set(hits);
             if typed {
@@ -205,18 +233,22 @@ pub(crate) fn search(state: LogState, live: TaskLive) {
 /// Stays at the end while wanted; otherwise counts what came since.
 pub(crate) fn follow(state: LogState, live: TaskLive) -> RwSignal<u64> {
     let fresh = RwSignal::new(0_u64);
-    let seen = StoredValue::new(0_u64);
+    // What was there before is not new, also when a link points into the middle.
+    let seen = StoredValue::new(None::<u64>);
     Effect::new(move |_| {
         state.shown.track();
         state.starts.track();
         let arrived = live.window.with_value(|window| window.arrived);
+        if live.opened.get() && seen.with_value(Option::is_none) {
+            seen.set_value(Some(arrived));
+        }
         if state.follow.get() {
-            seen.set_value(arrived);
+            seen.set_value(Some(arrived));
             fresh.set(0);
             let viewport = state.viewport;
             request_animation_frame(move || viewport.to_end());
         } else {
-            fresh.set(arrived.saturating_sub(seen.get_value()));
+            fresh.set(arrived.saturating_sub(seen.get_value().unwrap_or(arrived)));
         }
     });
     fresh

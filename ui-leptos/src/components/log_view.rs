@@ -7,20 +7,22 @@ use leptos::{html, prelude::*, task::spawn_local};
 use super::{
     dialog::Dialog,
     icon::Icon,
-    log_row::{self, Look},
+    log_mark::{self, MarkBar, Marking},
+    log_row::{self, Look, Wishes},
     log_state::{LogState, ROW_HEIGHT, arrange, follow, keys, locate, measure, search},
     log_toolbar::LogToolbar,
+    task_excerpt::Spot,
     task_live::TaskLive,
     toast,
     virtual_rows::VirtualRows,
 };
 use crate::{
     i18n::{t, tn},
-    logic::{rows, sgr, window::Filter},
+    logic::{mark::Mark, rows, sgr, window::Filter},
 };
 
-/// Lines read by 'load earlier'.
-const EARLIER: u64 = 10_000;
+/// Lines read by 'load earlier' and 'load later'.
+const MORE: u64 = 10_000;
 
 /// The log.
 #[component]
@@ -30,8 +32,10 @@ pub(crate) fn LogView(
     /// More than one agent may speak.
     #[prop(into)]
     several: Signal<bool>,
+    /// Lines that the URL marks.
+    marking: Marking,
 ) -> impl IntoView {
-    let state = LogState::new();
+    let state = LogState::new(live, marking);
     let chosen = live.chosen;
     let filter = Memo::new(move |_| Filter {
         agent: chosen.get(),
@@ -48,6 +52,21 @@ pub(crate) fn LogView(
     search(state, live);
     let fresh = follow(state, live);
     keys(state);
+    log_mark::reveal(state, live, marking);
+    log_mark::keys(state, live, marking);
+    // An excerpt belongs to one agent.
+    Effect::new(move |_| {
+        let chosen = chosen.get();
+        let other = live.excerpt.with_value(|excerpt| {
+            excerpt
+                .as_ref()
+                .is_some_and(|excerpt| several.get_untracked() && chosen.as_ref() != Some(&excerpt.agent))
+        });
+        if other {
+            live.leave_excerpt();
+            state.follow.set(!marking.named.get_untracked());
+        }
+    });
 
     let count = Signal::derive(move || {
         if state.wrap.get() {
@@ -59,7 +78,13 @@ pub(crate) fn LogView(
         }
     });
     let expanded = RwSignal::new(None::<String>);
-    let expand = Callback::new(move |text: String| expanded.set(Some(sgr::plain(&text))));
+    let wishes = Wishes {
+        expand: Callback::new(move |text: String| expanded.set(Some(sgr::plain(&text)))),
+        mark: Callback::new(move |(agent, attempt_id, line, extend): (String, String, u64, bool)| {
+            state.stay();
+            marking.click(live, &agent, &attempt_id, line, extend);
+        }),
+    };
     let row = move |at: usize| {
         live.output.track();
         let look = look.get();
@@ -71,12 +96,20 @@ pub(crate) fn LogView(
         let Some(place) = state.shown.with(|shown| shown.get(line_at).copied()) else {
             return ().into_any();
         };
+        let spot = marking.spot.get();
         let needle = state.needle.get();
         let current = !needle.is_empty() && state.hits.with(|hits| hits.get(state.hit.get()) == Some(&line_at));
-        live.window.with_value(|window| {
+        live.lines(|window| {
             let Some((source, line)) = window.line(place) else {
                 return ().into_any();
             };
+            let number = line.number.map(|number| number + 1);
+            let marked =
+                |spot: &Spot| spot.attempt_id == source.attempt_id && number.is_some_and(|line| spot.mark.has(line));
+            let link = number.and_then(|line| {
+                let attempt = live.view.with_value(|view| view.attempt_number(&source.attempt_id))?;
+                Some(log_mark::query(&source.agent, attempt, Mark::line(line)))
+            });
             let piece = state.wrap.get().then(|| {
                 let text = sgr::plain(&log_row::words(line));
                 rows::wrap(&text, state.columns.get())
@@ -93,8 +126,10 @@ pub(crate) fn LogView(
                     continued: nth > 0,
                     needle,
                     current,
+                    marked: spot.as_ref().is_some_and(marked),
+                    link,
                 },
-                expand,
+                wishes,
             )
         })
     };
@@ -103,7 +138,8 @@ pub(crate) fn LogView(
             return;
         };
         let rest = node.scroll_height() - node.scroll_top() - node.client_height();
-        let at_end = f64::from(rest) < ROW_HEIGHT * 1.5;
+        // The end of an excerpt is not the end.
+        let at_end = f64::from(rest) < ROW_HEIGHT * 1.5 && !live.apart.get_untracked();
         if state.follow.get_untracked() != at_end {
             state.follow.set(at_end);
         }
@@ -112,6 +148,7 @@ pub(crate) fn LogView(
     view! {
         <div class="log">
             <LogToolbar state=state live=live />
+            <MarkBar state=state marking=marking />
             <Earlier live=live filter=filter state=state />
             <div class="log-body" class:log-wrapped=move || state.wrap.get()>
                 <span node_ref=ruler class="log-ruler" aria-hidden="true">{"0".repeat(100)}</span>
@@ -126,6 +163,7 @@ pub(crate) fn LogView(
                     </button>
                 </Show>
             </div>
+            <Later live=live />
         </div>
         <Expanded text=expanded />
     }
@@ -151,7 +189,7 @@ fn Earlier(live: TaskLive, filter: Memo<Filter>, state: LogState) -> impl IntoVi
     let missing = Memo::new(move |_| {
         live.output.track();
         let filter = filter.get();
-        live.window.with_value(|window| {
+        live.lines(|window| {
             let sources = window.sources().iter();
             sources
                 .filter(|source| filter.agent.as_ref().is_none_or(|agent| *agent == source.agent))
@@ -166,7 +204,7 @@ fn Earlier(live: TaskLive, filter: Memo<Filter>, state: LogState) -> impl IntoVi
         let before = state.shown.with_untracked(Vec::len);
         let place = Rc::new(state.viewport.top.get_untracked());
         spawn_local(async move {
-            if let Err(failure) = live.load_earlier(only, EARLIER).await {
+            if let Err(failure) = live.load_earlier(only, MORE).await {
                 toast::complain(failure.what);
             }
             // The line that was on top stays in sight.
@@ -182,9 +220,36 @@ fn Earlier(live: TaskLive, filter: Memo<Filter>, state: LogState) -> impl IntoVi
     };
     view! {
         <Show when=move || missing.get().gt(&0)>
-            <div class="log-earlier">
+            <div class="log-bar log-earlier">
                 <span>{move || tn("log-earlier", missing.get())}</span>
                 <button type="button" class="button button-small" disabled=move || busy.get() on:click=load><Icon name="up" />{t("log-load-earlier")}</button>
+            </div>
+        </Show>
+    }
+}
+
+/// Offers what lies after an excerpt.
+#[component]
+fn Later(live: TaskLive) -> impl IntoView {
+    let busy = RwSignal::new(false);
+    let missing = Memo::new(move |_| {
+        live.output.track();
+        live.later()
+    });
+    let load = move |_| {
+        busy.set(true);
+        spawn_local(async move {
+            if let Err(failure) = live.load_later(MORE).await {
+                toast::complain(failure.what);
+            }
+            let _ = busy.try_set(false);
+        });
+    };
+    view! {
+        <Show when=move || missing.get().gt(&0)>
+            <div class="log-bar log-later">
+                <span>{move || tn("log-later", missing.get())}</span>
+                <button type="button" class="button button-small" disabled=move || busy.get() on:click=load><Icon name="down" />{t("log-load-later")}</button>
             </div>
         </Show>
     }

@@ -3,12 +3,20 @@
 use leptos::{ev, prelude::*, task::spawn_local};
 
 use super::{dialog::Dialog, field::TextField, problem::ProblemBox};
-use crate::{api, i18n::t, session::session};
+use crate::{
+    api,
+    i18n::t,
+    session::{State, session},
+};
 
 /// Name and password.
 #[component]
 pub(crate) fn LoginForm() -> impl IntoView {
-    let username = RwSignal::new(String::from("admin"));
+    // Who it was is known when a session ends at work.
+    let username = RwSignal::new(match session().state.get_untracked() {
+        State::In(user) => user.username,
+        State::Unknown | State::Out => "admin".into(),
+    });
     let password = RwSignal::new(String::new());
     let problem = RwSignal::new(None);
     let (busy, set_busy) = signal(false);
@@ -35,7 +43,7 @@ pub(crate) fn LoginForm() -> impl IntoView {
         <form class="form" on:submit=submit>
             <ProblemBox problem=problem />
             <TextField id="username" label=t("username") value=username autocomplete="username" />
-            <TextField id="password" label=t("password") value=password kind="password" autocomplete="current-password" />
+            <TextField id="password" label=t("password") value=password kind="password" autocomplete="current-password" autofocus=true />
             <button type="submit" class="button button-primary button-wide" disabled=move || busy.get()>
                 {move || if busy.get() { t("login-busy") } else { t("login") }}
             </button>

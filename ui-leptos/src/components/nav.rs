@@ -1,15 +1,15 @@
 //! The navigation: a column on wide screens, a bar with a menu on narrow ones.
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_location};
 
 use super::{
     agents_live::use_agents,
     icon::{BrandMark, Icon},
+    palette::PaletteButton,
     switches::{LanguageSwitch, ThemeSwitch},
 };
 use crate::{
-    api,
     i18n::{Arg, t, ta},
     session::{State, session},
 };
@@ -30,6 +30,7 @@ pub(crate) fn Nav() -> impl IntoView {
                     <BrandMark />
                     <span>"OpsLink"</span>
                 </A>
+                <PaletteButton />
                 <button
                     type="button"
                     class="button button-quiet button-icon nav-toggle"
@@ -125,13 +126,6 @@ fn Who() -> impl IntoView {
                 .to_lowercase()
         ))
     };
-    let leave = move |_| {
-        spawn_local(async move {
-            // Whether or not the cloud heard it, this tab forgets.
-            let _ = api::logout().await;
-            session().state.set(State::Out);
-        });
-    };
     view! {
         <div class="who">
             <Icon name="user" />
@@ -139,7 +133,7 @@ fn Who() -> impl IntoView {
                 <span>{name}</span>
                 <span class="muted">{role}</span>
             </A>
-            <button type="button" class="button button-quiet button-small" on:click=leave>{t("logout")}</button>
+            <button type="button" class="button button-quiet button-small" on:click=|_| session().leave()>{t("logout")}</button>
         </div>
     }
 }

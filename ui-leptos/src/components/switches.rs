@@ -5,28 +5,43 @@ use leptos::prelude::*;
 use super::icon::Icon;
 use crate::{
     dom,
-    i18n::{Language, t},
+    i18n::{self, Language, t},
     prefs,
 };
+
+/// The theme: `light`, `dark` or `auto`.
+#[derive(Clone, Copy)]
+struct Theme(RwSignal<String>);
+
+thread_local! {
+    static THEME: Theme = Theme(RwSignal::new(prefs::get("theme").unwrap_or_else(|| "auto".into())));
+}
+
+/// Reads the choice before anything can scope it to a page.
+pub(crate) fn provide() {
+    THEME.with(|_| {});
+}
+
+/// Takes a theme and keeps the choice.
+pub(crate) fn choose_theme(name: &'static str) {
+    THEME.with(|Theme(theme)| theme.set(name.into()));
+    if name == "auto" {
+        prefs::remove("theme");
+        dom::set_root_attribute("data-theme", "");
+    } else {
+        prefs::set("theme", name);
+        dom::set_root_attribute("data-theme", name);
+    }
+}
 
 /// Light, dark, or as the machine has it.
 #[component]
 pub(crate) fn ThemeSwitch() -> impl IntoView {
-    let theme = RwSignal::new(prefs::get("theme").unwrap_or_else(|| "auto".into()));
-    let choose = move |name: &'static str| {
-        theme.set(name.into());
-        if name == "auto" {
-            prefs::remove("theme");
-            dom::set_root_attribute("data-theme", "");
-        } else {
-            prefs::set("theme", name);
-            dom::set_root_attribute("data-theme", name);
-        }
-    };
+    let Theme(theme) = THEME.with(|theme| *theme);
     let button = move |name: &'static str, icon: &'static str| {
         let label = t(&format!("theme-{name}"));
         view! {
-            <button type="button" aria-pressed=move || (theme.get() == name).to_string() aria-label=label.clone() title=label on:click=move |_| choose(name)>
+            <button type="button" aria-pressed=move || (theme.get() == name).to_string() aria-label=label.clone() title=label on:click=move |_| choose_theme(name)>
                 <Icon name=icon />
             </button>
         }
@@ -41,14 +56,9 @@ pub(crate) fn ThemeSwitch() -> impl IntoView {
 /// 中 / EN.
 #[component]
 pub(crate) fn LanguageSwitch() -> impl IntoView {
-    let current: RwSignal<Language> = expect_context();
     let button = move |language: Language, short: &'static str, name: &'static str| {
-        let choose = move |_| {
-            prefs::set("language", language.tag());
-            current.set(language);
-        };
         view! {
-            <button type="button" lang=language.tag() aria-pressed=move || (current.get() == language).to_string() aria-label=name title=name on:click=choose>
+            <button type="button" lang=language.tag() aria-pressed=(i18n::language() == language).to_string() aria-label=name title=name on:click=move |_| i18n::choose(language)>
                 {short}
             </button>
         }

@@ -1,7 +1,5 @@
 //! Which agents: by labels, by name, or all, with the list of those that are meant, as the cloud sees it.
 
-use std::collections::BTreeSet;
-
 use gloo_timers::future::TimeoutFuture;
 use leptos::{prelude::*, task::spawn_local};
 use opslink::pb::{self, AgentStatus};
@@ -18,7 +16,7 @@ use crate::{
     dom,
     i18n::{Arg, t, ta},
     logic::{
-        labels,
+        labels, order,
         target::{By, Target},
     },
 };
@@ -149,7 +147,7 @@ fn field(target: RwSignal<Target>, part: fn(&mut Target) -> &mut String) -> RwSi
 fn Offers(live: AgentsLive, target: RwSignal<Target>) -> impl IntoView {
     let offers = Memo::new(move |_| {
         live.agents.with(|agents| {
-            let all: BTreeSet<_> = agents.values().flat_map(|agent| labels::pairs(&agent.labels)).collect();
+            let all = order::distinct(agents.values().flat_map(|agent| labels::pairs(&agent.labels)));
             all.into_iter().take(OFFERED).collect::<Vec<_>>()
         })
     });

@@ -9,9 +9,10 @@ use opslink::pb::{
     watch_task_response::Event,
 };
 
+use super::task_excerpt::Excerpt;
 use crate::{
     api::{self, Answer, Failure, Next, Pace, Sync, spawn_scoped},
-    logic::{lines::Lines, results::Results, taskview::TaskView, window::Window},
+    logic::{results::Results, taskview::TaskView, window::Window},
 };
 
 /// With more agents than this, output is read for the chosen one only.
@@ -32,6 +33,10 @@ pub(crate) struct TaskLive {
     pub states: RwSignal<u64>,
     /// Lines. Changes bump `output`.
     pub window: StoredValue<Window>,
+    /// A part of a log that is shown instead of its end, see `task_excerpt`. Changes bump `output`.
+    pub excerpt: StoredValue<Option<Excerpt>>,
+    /// True while an excerpt is shown.
+    pub apart: RwSignal<bool>,
     /// Result sets by agent name. Changes bump `output`.
     pub results: StoredValue<BTreeMap<String, Results>>,
     /// Grows when output came.
@@ -54,6 +59,8 @@ impl TaskLive {
             view: StoredValue::new(TaskView::default()),
             states: RwSignal::new(0),
             window: StoredValue::new(Window::default()),
+            excerpt: StoredValue::new(None),
+            apart: RwSignal::new(false),
             results: StoredValue::new(BTreeMap::new()),
             output: RwSignal::new(0),
             sync: RwSignal::new(Sync::Opening),
@@ -294,7 +301,10 @@ impl TaskLive {
         if !states && !output {
             return;
         }
-        let pending = self.flushing.get_value();
+        // The page may have been left while something was read.
+        let Some(pending) = self.flushing.try_get_value() else {
+            return;
+        };
         self.flushing.set_value((pending.0 || states, pending.1 || output));
         if pending.0 || pending.1 {
             return;
@@ -312,38 +322,5 @@ impl TaskLive {
                 let _ = self.output.try_update(|output| *output += 1);
             }
         });
-    }
-
-    /// Reads lines before those that are held, of one agent or of all.
-    pub(crate) async fn load_earlier(self, only: Option<String>, lines: u64) -> Answer<()> {
-        let wanted: Vec<(String, u64)> = self.window.with_value(|window| {
-            let sources = window.sources().iter();
-            sources
-                .filter(|source| only.as_ref().is_none_or(|only| *only == source.agent))
-                .filter_map(|source| Some((source.attempt_id.clone(), source.lines.first_number()?)))
-                .filter(|(_, first)| *first > 0)
-                .collect()
-        });
-        let share = (lines / wanted.len().max(1) as u64).max(200);
-        for (attempt, first) in wanted {
-            let start = Start::FromLine(first.saturating_sub(share));
-            let mut chunks = api::read_log(attempt.clone(), start, 0).await?;
-            let mut earlier = None::<Lines>;
-            let pace = Pace::new();
-            while let Some(message) = chunks.message().await? {
-                let Some(chunk) = message.chunk else { continue };
-                let earlier = earlier.get_or_insert_with(|| Lines::from_line(chunk.first_line));
-                api::decode(&chunk)?.iter().for_each(|event| earlier.push(event));
-                if earlier.next_number() > first {
-                    break;
-                }
-                pace.breathe().await;
-            }
-            if let Some(earlier) = earlier {
-                self.window.update_value(|window| window.prepend(&attempt, earlier));
-            }
-        }
-        self.flush(false, true);
-        Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn TaskTable(
 ) -> impl IntoView {
     view! {
         <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("tasks")>
-            <table class="list-table">
+            <table class="list-table cards">
                 <thead>
                     <tr>
                         <th scope="col">{t("status")}</th>
@@ -52,8 +52,8 @@ fn Row(task: pb::Task) -> impl IntoView {
     let took = elapsed(task.created_at.as_ref(), task.finished_at.as_ref(), dom::now_us());
     view! {
         <tr data-task=id>
-            <td class="nowrap"><TaskBadge state=task.state() /></td>
-            <td class="cut">
+            <td class="nowrap card-state"><TaskBadge state=task.state() /></td>
+            <td class="cut card-title">
                 <span class="task-cell">
                     <span title=kind><Icon name=if kind == "sql" { "sql" } else { "shell" } /></span>
                     <A href=format!("/tasks/{}", task.id) attr:class="row-link mono cell-cut">{if summary.is_empty() { format::short_id(&task.id).to_owned() } else { summary }}</A>

@@ -30,22 +30,27 @@ impl Viewport {
         }
     }
 
+    /// The element, while it is there: frames and observers also come when the page is gone.
+    fn element(self) -> Option<web_sys::HtmlDivElement> {
+        self.node.try_get_untracked().flatten()
+    }
+
     /// Scrolls to its end.
     pub(crate) fn to_end(self) {
-        if let Some(node) = self.node.get_untracked() {
+        if let Some(node) = self.element() {
             node.set_scroll_top(node.scroll_height());
         }
     }
 
     /// Scrolls a row to the middle.
     pub(crate) fn to_row(self, row: usize, row_height: f64) {
-        if let Some(node) = self.node.get_untracked() {
+        if let Some(node) = self.element() {
             node.set_scroll_top((row as f64 * row_height - self.height.get_untracked() / 2.0).max(0.0) as i32);
         }
     }
 
     fn measure(self) {
-        let Some(node) = self.node.get_untracked() else { return };
+        let Some(node) = self.element() else { return };
         let (height, width, top) = (
             f64::from(node.client_height()),
             f64::from(node.client_width()),
@@ -107,8 +112,8 @@ pub(crate) fn VirtualRows(
     view! {
         <div node_ref=viewport.node class=format!("virtual {class}") tabindex="0" role=role aria-label=label on:scroll=scrolled>
             {head.map(|head| head.run())}
-            <div class="virtual-space" style:height=move || format!("{}px", count.get() as f64 * row_height)>
-                <div class="virtual-rows" style:transform=move || format!("translateY({}px)", range.get().0 as f64 * row_height)>
+            <div class="virtual-space" style:height=move || format!("{}px", (count.get() as f64 * row_height) as u64)>
+                <div class="virtual-rows" style:transform=move || format!("translateY({}px)", (range.get().0 as f64 * row_height) as u64)>
                     {move || {
                         let (start, end) = range.get();
                         (start..end).map(&row).collect_view()

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opslink::locale::{Catalogue, Language};
+use opslink::locale::{self, Catalogue, Language};
+
+use super::sentences::{Arg, Sentences};
 
 fn ftl(language: Language) -> &'static str {
     match language {
@@ -58,6 +60,36 @@ fn words_used() -> BTreeSet<String> {
 fn the_files_can_be_read() {
     let faults = Catalogue::new(&Language::ALL.map(|language| (language, ftl(language)))).faults();
     assert_eq!(faults, Vec::<String>::new());
+}
+
+/// Names of the arguments that a file's sentences take.
+fn names(ftl: &str) -> BTreeSet<&str> {
+    let name = |text: &'_ str| text.len() - text.trim_start_matches(|letter: char| letter.is_alphanumeric()).len();
+    ftl.split("{ $").skip(1).map(|text| &text[..name(text)]).collect()
+}
+
+#[test]
+fn sentences_are_what_fluent_makes_of_them() {
+    let catalogue = Catalogue::new(&Language::ALL.map(|language| (language, ftl(language))));
+    for language in Language::ALL {
+        let sentences = Sentences::read(language, ftl(language));
+        assert_eq!(sentences.ids().collect::<BTreeSet<_>>(), ids(language));
+        assert_eq!(sentences.ids().count(), ids(language).len(), "an id is there twice");
+        let names = names(ftl(language));
+        for id in sentences.ids() {
+            let numbers = [0_u64, 1, 2, 5, 21, 1_000_000].map(Arg::from);
+            for arg in numbers.into_iter().chain(["", "词 word", "one"].map(Arg::from)) {
+                let theirs = match &arg {
+                    Arg::Number(number) => locale::Arg::from(u64::try_from(*number).expect("made above")),
+                    Arg::Text(text) => locale::Arg::from(text.clone()),
+                };
+                let ours: Vec<_> = names.iter().map(|name| (*name, arg.clone())).collect();
+                let theirs: Vec<_> = names.iter().map(|name| (*name, theirs.clone())).collect();
+                let said = sentences.say(id, &ours).expect("listed above");
+                assert_eq!(said, catalogue.text(language, id, &theirs), "{id} with {arg:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -19,19 +19,21 @@ pub fn bytes(number: u64) -> String {
     if number < 1024 {
         return format!("{number} B");
     }
-    let mut value = number as f64;
-    let mut name = "B";
-    for unit in UNITS {
-        if value < 1024.0 {
+    // In whole tenths: printing fractions of any size would bring 4 kB of code into the browser.
+    let mut unit = 1_u128 << 10;
+    let mut name = "KiB";
+    for larger in UNITS.into_iter().skip(1) {
+        if u128::from(number) < unit << 10 {
             break;
         }
-        value /= 1024.0;
-        name = unit;
+        unit <<= 10;
+        name = larger;
     }
-    if value >= 100.0 || value.fract() < 0.05 {
-        format!("{value:.0} {name}")
+    let tenths = (u128::from(number) * 10 + unit / 2) / unit;
+    if tenths >= 1_000 || tenths.is_multiple_of(10) {
+        format!("{} {name}", (tenths + 5) / 10)
     } else {
-        format!("{value:.1} {name}")
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
     }
 }
 
@@ -41,6 +43,7 @@ pub fn duration_us(micros: i64) -> String {
     let millis = micros / 1_000;
     let seconds = micros / 1_000_000;
     match seconds {
+        0 if micros == 0 => "< 1 ms".to_owned(),
         0 if micros < 1_000 => format!("{micros} µs"),
         0 => format!("{millis} ms"),
         1..=9 => format!("{}.{} s", seconds, (millis % 1_000) / 100),
@@ -62,9 +65,9 @@ pub fn ago_secs(seconds: i64) -> (&'static str, i64) {
     }
 }
 
-/// The first eight letters of an id: enough to find it again.
+/// The start of an id, enough to find it again: ids begin with their time, and eight letters last for a minute.
 pub fn short_id(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
+    id.get(..13).unwrap_or(id)
 }
 
 /// Reads `90`, `90s`, `5m`, `2h`, `1d` as seconds.
@@ -100,18 +103,23 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1 KiB");
         assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(150 * 1024 + 600), "151 KiB");
+        assert_eq!(bytes(u64::MAX), "16384 PiB");
         assert_eq!(bytes(8 * 1024 * 1024 * 1024), "8 GiB");
     }
 
     #[test]
     fn durations_read_well() {
+        assert_eq!(duration_us(0), "< 1 ms");
         assert_eq!(duration_us(900), "900 µs");
         assert_eq!(duration_us(420_000), "420 ms");
         assert_eq!(duration_us(3_250_000), "3.2 s");
         assert_eq!(duration_us(125_000_000), "2 m 05 s");
         assert_eq!(duration_us(4_320_000_000), "1 h 12 m");
-        assert_eq!(duration_us(-5), "0 µs");
+        assert_eq!(duration_us(-5), "< 1 ms");
     }
 
     #[test]

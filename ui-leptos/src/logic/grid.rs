@@ -129,13 +129,16 @@ impl Grid {
             ColumnKind::Number => numbers(a, b),
             ColumnKind::Text | ColumnKind::Bool | ColumnKind::Time | ColumnKind::Json | ColumnKind::Bytes => a.cmp(b),
         };
-        rows.sort_by(|a, b| match (column.cell(*a as usize), column.cell(*b as usize)) {
-            (Some(a), Some(b)) if sort.descending => compare(b, a),
-            (Some(a), Some(b)) => compare(a, b),
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-        });
+        super::order::indexes(
+            &mut rows,
+            &|a, b| match (column.cell(a as usize), column.cell(b as usize)) {
+                (Some(a), Some(b)) if sort.descending => compare(b, a),
+                (Some(a), Some(b)) => compare(a, b),
+                (None, None) => Ordering::Equal,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+            },
+        );
         rows
     }
 

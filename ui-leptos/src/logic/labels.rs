@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 /// # Errors
 /// The part that is not `name=value`.
 pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
-    text.split([',', '\n', ' ', '\t'])
-        .filter(|part| !part.is_empty())
-        .map(|part| match part.split_once('=') {
-            Some((name, value)) if valid_name(name) && valid_value(value) => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(part.to_owned()),
-        })
-        .collect()
+    let mut labels = BTreeMap::new();
+    for part in text.split([',', '\n', ' ', '\t']).filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some((name, value)) if valid_name(name) && valid_value(value) => {
+                labels.insert(name.to_owned(), value.to_owned());
+            }
+            _ => return Err(part.to_owned()),
+        }
+    }
+    Ok(labels)
 }
 
 fn valid_name(name: &str) -> bool {
@@ -38,7 +41,7 @@ pub fn pairs<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> 
         .into_iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    pairs.sort();
+    super::order::by(&mut pairs, |a, b| a.cmp(b));
     pairs
 }
 

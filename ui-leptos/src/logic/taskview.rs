@@ -35,7 +35,7 @@ impl TaskView {
     /// The executions in agent name order.
     pub fn executions(&self) -> Vec<&pb::Execution> {
         let mut all: Vec<_> = self.executions.values().collect();
-        all.sort_by(|a, b| a.agent_name.cmp(&b.agent_name));
+        super::order::by(&mut all, |a, b| a.agent_name.cmp(&b.agent_name));
         all
     }
 
@@ -54,6 +54,16 @@ impl TaskView {
         self.executions
             .values()
             .find(|execution| execution.attempt_id == attempt_id)
+    }
+
+    /// The number of an attempt, also of one that was replaced.
+    pub fn attempt_number(&self, attempt_id: &str) -> Option<u32> {
+        let newest = self.by_attempt(attempt_id).map(|execution| execution.attempt_number);
+        newest.or_else(|| {
+            let mut all = self.executions.values().flat_map(|execution| &execution.attempts);
+            all.find(|attempt| attempt.id == attempt_id)
+                .map(|attempt| attempt.number)
+        })
     }
 
     /// Executions per state, in order of life, without zeroes: from the executions, which come at least as soon as

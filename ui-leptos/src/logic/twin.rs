@@ -32,7 +32,7 @@ pub fn cloudctl(request: &pb::CreateTaskRequest, place: &Place) -> String {
             }
             line.option("--interpreter", &shell.interpreter);
             let mut env: Vec<_> = shell.env.iter().collect();
-            env.sort();
+            super::order::by(&mut env, |a, b| a.cmp(b));
             for (name, value) in env {
                 line.words(["--env", &format!("{name}={value}")]);
             }

@@ -170,8 +170,10 @@ impl Window {
                 ));
             }
         }
-        // Stable and quick on sorted runs: lines of one source never change their order.
-        places.sort_by_key(|(time, _)| *time);
+        // Lines of one source never change their order.
+        if !places.is_sorted_by_key(|(time, _)| *time) {
+            super::order::by(&mut places, |a, b| a.0.cmp(&b.0));
+        }
         places.into_iter().map(|(_, place)| place).collect()
     }
 

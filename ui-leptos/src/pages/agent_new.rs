@@ -1,7 +1,5 @@
 //! Adding an agent: one line to paste on the new machine, and a light that turns green when it arrives.
 
-use std::collections::BTreeSet;
-
 use gloo_timers::future::TimeoutFuture;
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::components::A;
@@ -81,7 +79,7 @@ pub(crate) fn AgentNew() -> impl IntoView {
 fn Line(made: pb::CreateJoinTokenResponse, again: Callback<()>) -> impl IntoView {
     let live = use_agents();
     let token = made.join_token.unwrap_or_default();
-    let before: BTreeSet<String> = live
+    let before: Vec<String> = live
         .agents
         .with_untracked(|agents| agents.values().map(|agent| agent.id.clone()).collect());
     let used_by = RwSignal::new(None::<String>);

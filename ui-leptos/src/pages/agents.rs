@@ -24,7 +24,7 @@ use crate::{
         virtual_rows::{Viewport, VirtualRows},
     },
     i18n::{Arg, t, ta},
-    logic::{format, labels, target},
+    logic::{labels, target},
     session::session,
 };
 
@@ -157,7 +157,7 @@ fn Head() -> impl IntoView {
 #[component]
 fn Row(agent: pb::Agent) -> impl IntoView {
     let href = format!("/agents/{}", agent.name);
-    let (name, id) = (agent.name.clone(), format::short_id(&agent.id).to_owned());
+    let name = agent.name.clone();
     let status = agent.status();
     let facts = agent.facts.clone().unwrap_or_default();
     let system = [facts.os, facts.arch]
@@ -169,7 +169,6 @@ fn Row(agent: pb::Agent) -> impl IntoView {
         <div class="table-row agents-row" role="row" data-agent=agent.name>
             <span role="cell" class="cell-main">
                 <A href=href attr:class="row-link">{name}</A>
-                <span class="muted mono small">{id}</span>
             </span>
             <span role="cell"><AgentBadge status=status /></span>
             <span role="cell" class="cell-cut"><Labels of=agent.labels linked=true /></span>

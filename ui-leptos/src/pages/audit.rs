@@ -63,13 +63,13 @@ pub(crate) fn AuditPage() -> impl IntoView {
             Some(events) if events.is_empty() => view! { <Empty icon="audit" heading=t("audit-none") /> }.into_any(),
             Some(events) => view! {
                 <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("audit")>
-                    <table class="list-table">
+                    <table class="list-table cards">
                         <thead>
                             <tr>
                                 <th scope="col">{t("when")}</th>
                                 <th scope="col">{t("who")}</th>
                                 <th scope="col">{t("action")}</th>
-                                <th scope="col" class="wide">{t("resource")}</th>
+                                <th scope="col">{t("resource")}</th>
                                 <th scope="col" class="wide">{t("detail")}</th>
                                 <th scope="col" class="wide">{t("peer")}</th>
                             </tr>
@@ -96,8 +96,8 @@ fn Row(event: pb::AuditEvent) -> impl IntoView {
         <tr>
             <td class="nowrap"><At time=event.time /></td>
             <td class="nowrap audit-actor" title=event.actor.clone()>{event.actor.clone()}</td>
-            <td class="nowrap mono">{event.action}</td>
-            <td class="wide audit-resource">{resource}</td>
+            <td class="nowrap mono card-title">{event.action}</td>
+            <td class="audit-resource">{resource}</td>
             <td class="wide cut" title=event.detail.clone()>{event.detail.clone()}</td>
             <td class="wide nowrap mono small">{event.peer}</td>
         </tr>

@@ -3,7 +3,7 @@
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use leptos_router::components::A;
-use opslink::pb::{AgentStatus, Task};
+use opslink::pb::{self, AgentStatus, Task};
 
 use crate::{
     api::{self, Failure, spawn_scoped},
@@ -20,7 +20,7 @@ use crate::{
     },
     dom,
     i18n::{Arg, t, ta, tn},
-    logic::taskview::is_finished,
+    logic::{order, taskview::is_finished},
 };
 
 /// The page.
@@ -113,7 +113,8 @@ fn Fleet(live: AgentsLive) -> impl IntoView {
                 .filter(|agent| agent.status() != AgentStatus::Online)
                 .cloned()
                 .collect();
-            offline.sort_by_key(|agent| std::cmp::Reverse(agent.last_seen_at.as_ref().map_or(0, |time| time.seconds)));
+            let seen = |agent: &pb::Agent| agent.last_seen_at.as_ref().map_or(0, |time| time.seconds);
+            order::by(&mut offline, |a, b| seen(b).cmp(&seen(a)));
             offline
         })
     });

@@ -14,7 +14,7 @@ use crate::{
     },
     i18n::t,
     logic::{
-        danger,
+        danger, order,
         quote::{self, SplitError},
         target,
     },
@@ -57,7 +57,7 @@ pub(crate) fn RunShell() -> impl IntoView {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        pairs.sort();
+        order::by(&mut pairs, |a, b| a.cmp(b));
         env.set(pairs.join("\n"));
     });
 
@@ -109,7 +109,7 @@ pub(crate) fn RunShell() -> impl IntoView {
     let file = composer.file;
 
     view! {
-        <ComposerPage composer=composer heading=t("run-shell-heading") request=request missing=missing>
+        <ComposerPage composer=composer heading=t("run-shell-heading") request=request missing=missing hints=hints>
             <section class="card" aria-label=t("what")>
                 <div class="card-head">
                     <h2>{t("what")}</h2>

@@ -1,7 +1,5 @@
 //! Composing an SQL task.
 
-use std::collections::BTreeSet;
-
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use opslink::pb::{SqlOnError, SqlSpec, SqlTransaction, task_spec::Action};
@@ -16,7 +14,7 @@ use crate::{
     },
     dom,
     i18n::{Arg, t, ta},
-    logic::{danger, format},
+    logic::{danger, format, order},
 };
 
 const TRANSACTIONS: &[(&str, &str)] = &[("each", "sql-tx-each"), ("single", "sql-tx-single")];
@@ -97,7 +95,7 @@ pub(crate) fn RunSql() -> impl IntoView {
     });
 
     view! {
-        <ComposerPage composer=composer heading=t("run-sql-heading") request=request missing=missing>
+        <ComposerPage composer=composer heading=t("run-sql-heading") request=request missing=missing hints=hints>
             <section class="card" aria-label=t("what")>
                 <ScriptEditor text=script file=composer.file label=t("sql-statements") placeholder="select * from orders limit 10;" accept=".sql,text/*" />
                 <DangerHints hints=hints />
@@ -124,12 +122,12 @@ pub(crate) fn RunSql() -> impl IntoView {
 fn Connection(composer: Composer, connection: RwSignal<String>) -> impl IntoView {
     let offers = Memo::new(move |_| {
         composer.preview.with(|preview| {
-            let names: BTreeSet<String> = preview
+            let offered = preview
                 .agents
                 .iter()
-                .flat_map(|agent| agent.connections.iter().map(|connection| connection.name.clone()))
-                .chain(Some(connection.get()).filter(|name| !name.is_empty()))
-                .collect();
+                .flat_map(|agent| agent.connections.iter().map(|connection| connection.name.clone()));
+            let chosen = Some(connection.get()).filter(|name| !name.is_empty());
+            let names = order::distinct(offered.chain(chosen));
             let total = preview.agents.len();
             let having = |name: &str| {
                 preview

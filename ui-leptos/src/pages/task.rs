@@ -13,16 +13,18 @@ use crate::{
         empty::{Empty, Skeleton},
         execution_detail::ExecutionDetail,
         execution_list::ExecutionList,
+        log_mark::{self, Marking},
         log_view::LogView,
         page::{self, PageHead},
         problem::ProblemBox,
         results_view::ResultsView,
         sync_banner::SyncBanner,
+        task_excerpt::Spot,
         task_head::TaskHead,
         task_live::{MANY, TaskLive},
     },
     i18n::t,
-    logic::taskview::TaskView,
+    logic::{mark::Mark, taskview::TaskView},
 };
 
 /// The page.
@@ -56,6 +58,14 @@ fn OneTask(id: String) -> impl IntoView {
     let state = RwSignal::new(None::<ExecutionState>);
     let location = use_location();
     let navigate = use_navigate();
+    let show = Callback::new(move |query: String| {
+        let options = NavigateOptions {
+            replace: true,
+            scroll: false,
+            ..Default::default()
+        };
+        navigate(&format!("{}{query}", location.pathname.get_untracked()), options);
+    });
     let go = Callback::new(move |(agent, tab): (Option<String>, String)| {
         let mut parts = Vec::new();
         if let Some(agent) = agent {
@@ -64,18 +74,22 @@ fn OneTask(id: String) -> impl IntoView {
         if !tab.is_empty() {
             parts.push(format!("tab={tab}"));
         }
-        let query = if parts.is_empty() {
+        show.run(if parts.is_empty() {
             String::new()
         } else {
             format!("?{}", parts.join("&"))
-        };
-        let options = NavigateOptions {
-            replace: true,
-            scroll: false,
-            ..Default::default()
-        };
-        navigate(&format!("{}{query}", location.pathname.get_untracked()), options);
+        });
     });
+    let line = Memo::new(move |_| query.read().get("line").and_then(|text| Mark::parse(&text)));
+    let attempt = Memo::new(move |_| query.read().get("attempt").and_then(|text| text.parse().ok()));
+    let marking = Marking::new(
+        Memo::new(move |_| live.spot(chosen.get().as_deref(), attempt.get(), line.get()?)),
+        Memo::new(move |_| line.get().is_some()),
+        Callback::new(move |spot: Option<Spot>| match spot {
+            Some(spot) => show.run(log_mark::query(&spot.agent, spot.attempt, spot.mark)),
+            None => go.run((chosen.get_untracked(), tab.get_untracked())),
+        }),
+    );
     let choose = Callback::new(move |agent: Option<String>| go.run((agent, tab.get_untracked())));
     let known = Memo::new(move |_| live.read(|view| view.task.is_some()));
     let is_sql = Memo::new(move |_| live.read(TaskView::is_sql));
@@ -107,7 +121,7 @@ fn OneTask(id: String) -> impl IntoView {
                     } else if is_sql.get() && tab.get().is_empty() {
                         view! { <ResultsView live=live choose=choose /> }.into_any()
                     } else {
-                        view! { <LogView live=live several=several /> }.into_any()
+                        view! { <LogView live=live several=several marking=marking /> }.into_any()
                     }}
                 </div>
             </div>

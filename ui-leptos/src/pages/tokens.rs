@@ -1,6 +1,10 @@
 //! API tokens: for scripts, pipelines, cloudctl and grpcurl.
 
 use leptos::{ev, prelude::*, task::spawn_local};
+use leptos_router::{
+    NavigateOptions,
+    hooks::{use_navigate, use_query_map},
+};
 use opslink::pb::{self, Role};
 
 use crate::{
@@ -38,6 +42,23 @@ pub(crate) fn Tokens() -> impl IntoView {
     });
     reload.run(());
     let creating = RwSignal::new(false);
+    // `?new=1` asks for a token at once; when that is over, the URL says so no more.
+    let (query, navigate) = (use_query_map(), use_navigate());
+    let asked = Memo::new(move |_| query.read().get("new").is_some());
+    Effect::new(move |_| {
+        if asked.get() {
+            creating.set(true);
+        }
+    });
+    Effect::new(move |_| {
+        if !creating.get() && asked.get_untracked() {
+            let options = NavigateOptions {
+                replace: true,
+                ..Default::default()
+            };
+            navigate("/tokens", options);
+        }
+    });
     let revoking = RwSignal::new(None::<pb::Token>);
     let may = move || session().may_administer();
 
@@ -86,13 +107,13 @@ fn Table(tokens: Vec<pb::Token>, revoking: RwSignal<Option<pb::Token>>, may: Sig
         };
         view! {
             <tr>
-                <td><strong>{name.clone()}</strong></td>
-                <td>{role}</td>
+                <td class="card-title"><strong>{name.clone()}</strong></td>
+                <td class="nowrap">{role}</td>
                 <td class="wide nowrap">{token.created_by}</td>
                 <td class="wide nowrap"><Ago time=token.last_used_at /></td>
                 <td class="nowrap"><At time=token.expires_at /></td>
-                <td class="nowrap"><span class:muted=state != "valid">{t(&format!("token-{state}"))}</span></td>
-                <td class="nowrap">
+                <td class="nowrap card-state"><span class:muted=state != "valid">{t(&format!("token-{state}"))}</span></td>
+                <td class="nowrap card-end">
                     {move || (may.get() && !revoked && !expired).then(|| {
                         let asked = asked.clone();
                         view! {
@@ -105,7 +126,7 @@ fn Table(tokens: Vec<pb::Token>, revoking: RwSignal<Option<pb::Token>>, may: Sig
     };
     view! {
         <div class="table-frame table-scroll" role="region" tabindex="0" aria-label=t("tokens")>
-            <table class="list-table">
+            <table class="list-table cards">
                 <thead>
                     <tr>
                         <th scope="col">{t("name")}</th>
