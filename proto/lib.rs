@@ -2,7 +2,7 @@
 //!
 //! What both ends of every wire agree on: messages ([`pb`]), the domain types behind them ([`task`], [`event`], [`id`],
 //! [`time`]), the conversions between the two ([`convert`]), who is meant ([`selector`]), why something did not work
-//! ([`reason`], [`problem`], [`locale`]), what is signed ([`envelope`]), the chunk codec ([`chunk`]) and the session
+//! ([`reason`], [`problem`], [`locale`]), what is signed ([`envelope`], [`renewal`]), the chunk codec ([`chunk`]) and the session
 //! layer (`session`). It does no IO, knows no TLS and no database, and decides nothing about tasks.
 //!
 //! Start reading at [`task`] and [`event`]: a task goes out, one ordered event stream comes back.
@@ -22,6 +22,7 @@ pub mod pb {
 
 pub mod chunk;
 pub mod convert;
+pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod id;
@@ -29,6 +30,7 @@ pub mod id;
 pub mod locale;
 pub mod problem;
 pub mod reason;
+pub mod renewal;
 pub mod selector;
 #[cfg(feature = "session")]
 pub mod session;

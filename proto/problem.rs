@@ -80,19 +80,26 @@ impl Problem {
 
     /// Returns the block that programs print: what, why, do this, and the code to look up.
     pub fn report(&self, language: crate::locale::Language) -> String {
-        let parts = [
-            ("error", self.what(language)),
-            ("cause", self.why(language)),
-            ("try", self.fix(language)),
-            ("ref", self.reason.code().to_owned()),
+        use crate::locale::Language;
+
+        // As `cloudctl` says them. The indent is in columns: a Chinese word takes two for each character.
+        let (words, colon, indent) = match language {
+            Language::En => (["error", "cause", "try", "ref"], ": ", [7, 7, 5, 5]),
+            Language::ZhCn => (["错误", "原因", "建议", "代码"], ": ", [6; 4]),
+        };
+        let texts = [
+            self.what(language),
+            self.why(language),
+            self.fix(language),
+            self.reason.code().to_owned(),
         ];
+        let parts = words.into_iter().zip(indent).zip(texts);
         let shown = parts
-            .into_iter()
             .filter(|(_, text)| !text.is_empty())
-            .map(|(word, text)| {
+            .map(|((word, indent), text)| {
                 // Second lines (a drawn caret, say) stay aligned under the first.
-                let indent = " ".repeat(word.len() + 2);
-                format!("{word}: {}", text.replace('\n', &format!("\n{indent}")))
+                let indent = " ".repeat(indent);
+                format!("{word}{colon}{}", text.replace('\n', &format!("\n{indent}")))
             });
         shown.collect::<Vec<_>>().join("\n")
     }

@@ -103,7 +103,7 @@ reasons! {
     /// A selector without any part.
     SelectorEmpty = ("SELECTOR_EMPTY", InvalidArgument, USAGE, Never, []),
     /// A selector that cannot be read; `detail` draws the place.
-    SelectorSyntax = ("SELECTOR_SYNTAX", InvalidArgument, USAGE, Never, ["detail"]),
+    SelectorSyntax = ("SELECTOR_SYNTAX", InvalidArgument, USAGE, Never, ["detail", "drawing", "expected"]),
     /// A good selector that no agent matches.
     SelectorNoMatch = ("SELECTOR_NO_MATCH", NotFound, NOT_FOUND, Never, ["selector"]),
 
@@ -182,6 +182,14 @@ reasons! {
     CertificateInvalid = ("CERTIFICATE_INVALID", Unauthenticated, ACCESS, Never, ["detail"]),
     /// The client certificate's agent was removed.
     CertificateRevoked = ("CERTIFICATE_REVOKED", Unauthenticated, ACCESS, Never, []),
+    /// What was shown to have an expired certificate renewed does not prove that the caller holds its key.
+    RenewalProofInvalid = ("RENEWAL_PROOF_INVALID", PermissionDenied, ACCESS, Never, ["detail"]),
+    /// The certificate expired longer ago than this cloud renews expired ones.
+    RenewalWindowPassed = ("RENEWAL_WINDOW_PASSED", FailedPrecondition, PRECONDITION, Never, ["expired", "window"]),
+    /// The agent was connected with a newer certificate since this one expired.
+    CertificateSuperseded = ("CERTIFICATE_SUPERSEDED", Unauthenticated, ACCESS, Never, ["expired", "seen"]),
+    /// The clocks of agent and cloud are so far apart that a certificate is not valid yet, or not any more.
+    ClockWrong = ("CLOCK_WRONG", FailedPrecondition, UNREACHABLE, Later, ["detail"]),
     /// A certificate request that cannot be read or whose signature is wrong.
     CsrInvalid = ("CSR_INVALID", InvalidArgument, USAGE, Never, ["detail"]),
 
@@ -244,6 +252,8 @@ reasons! {
     AttemptForgotten = ("ATTEMPT_FORGOTTEN", Unknown, REMOTE, Never, []),
     /// The spool quota is used up.
     SpoolFull = ("SPOOL_FULL", ResourceExhausted, REMOTE, Later, ["limit"]),
+    /// Output is gone: the cloud had stored it, lost it, and the agent had given it up.
+    OutputLost = ("OUTPUT_LOST", DataLoss, REMOTE, Never, []),
     /// The agent has no connection of this name.
     ConnectionUnknown = ("CONNECTION_UNKNOWN", NotFound, REMOTE, Never, ["connection", "known"]),
     /// The agent has no connection at all.
@@ -272,6 +282,8 @@ reasons! {
     VersionUnsupported = ("VERSION_UNSUPPORTED", FailedPrecondition, UNREACHABLE, Never, ["offered", "supported"]),
     /// A frame that makes no sense where it came.
     FrameUnexpected = ("FRAME_UNEXPECTED", InvalidArgument, SERVER, Never, ["frame"]),
+    /// Two processes use one agent's identity at the same time.
+    AgentCloned = ("AGENT_CLONED", FailedPrecondition, PRECONDITION, Later, []),
     /// A newer link of the same agent took over.
     LinkSuperseded = ("LINK_SUPERSEDED", Aborted, SERVER, Later, []),
     /// The other end did not answer in time.

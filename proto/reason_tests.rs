@@ -54,7 +54,7 @@ mod sentences {
     fn placeables(text: &str) -> BTreeSet<&str> {
         text.split("{ $")
             .skip(1)
-            .filter_map(|rest| rest.split_once(" }"))
+            .filter_map(|rest| rest.split_once(' '))
             .map(|(name, _)| name)
             .collect()
     }

@@ -84,6 +84,80 @@ pub enum Error {
     },
 }
 
+/// What an expression should have at the place where it cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A comma, or the end.
+    Comma,
+    /// The second half of `!=`.
+    Equals,
+    /// What comes after a name.
+    Operator,
+    /// A name.
+    Key,
+    /// A shorter name.
+    ShorterKey,
+    /// A shorter value.
+    ShorterValue,
+    /// A value, without the character at this place.
+    Value,
+    /// The beginning of a list.
+    List,
+    /// The next part of a list, or its end.
+    ListEnd,
+    /// A shorter expression.
+    Shorter,
+}
+
+impl Expected {
+    /// Every one, for tests of their sentences.
+    pub const ALL: [Self; 10] = [
+        Self::Comma,
+        Self::Equals,
+        Self::Operator,
+        Self::Key,
+        Self::ShorterKey,
+        Self::ShorterValue,
+        Self::Value,
+        Self::List,
+        Self::ListEnd,
+        Self::Shorter,
+    ];
+
+    /// Returns the word by which sentences choose.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Comma => "comma",
+            Self::Equals => "equals",
+            Self::Operator => "operator",
+            Self::Key => "key",
+            Self::ShorterKey => "shorter-key",
+            Self::ShorterValue => "shorter-value",
+            Self::Value => "value",
+            Self::List => "list",
+            Self::ListEnd => "list-end",
+            Self::Shorter => "shorter",
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Comma => "expected `,` or the end",
+            Self::Equals => "expected `=` after `!`",
+            Self::Operator => "expected `=`, `!=`, `in`, `notin`, `,` or the end",
+            Self::Key => "expected the name of a label",
+            Self::ShorterKey => "expected a name of at most 63 characters",
+            Self::ShorterValue => "expected a value of at most 63 characters",
+            Self::Value => "expected a value of the characters A-Z a-z 0-9 . _ - / : @ +",
+            Self::List => "expected `(`",
+            Self::ListEnd => "expected `,` or `)`",
+            Self::Shorter => "expected a shorter expression",
+        })
+    }
+}
+
 /// Where and why an expression cannot be read. Displayed in three lines: what, the expression, a caret below the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
@@ -92,21 +166,32 @@ pub struct SyntaxError {
     /// Offset of the fault in characters, from 0; the expression's length when it ends too early.
     pub position: usize,
     /// What was expected.
-    pub expected: String,
+    pub expected: Expected,
 }
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} at position {}", self.expected, self.position + 1)?;
+        write!(
+            f,
+            "{} at position {}\n{}",
+            self.expected,
+            self.position + 1,
+            self.drawing()
+        )
+    }
+}
+
+impl SyntaxError {
+    /// Returns the expression, and below it a caret at the place.
+    fn drawing(&self) -> String {
         // Control characters would move the caret, or the terminal.
         let shown: String = self
             .expression
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        writeln!(f, "  {shown}")?;
         let indent: usize = self.expression.chars().take(self.position).map(columns).sum();
-        write!(f, "  {:indent$}^", "")
+        format!("  {shown}\n  {:indent$}^", "")
     }
 }
 
@@ -115,10 +200,15 @@ impl From<Error> for Problem {
         match error {
             Error::Empty => Self::new(Reason::SelectorEmpty),
             Error::Syntax(syntax) => Self::new(Reason::SelectorSyntax)
-                .with("detail", &syntax)
+                .with("detail", syntax.expected)
+                .with("expected", syntax.expected.code())
+                .with("drawing", format!("\n{}", syntax.drawing()))
                 .with("expression", &syntax.expression)
                 .with("position", syntax.position),
-            Error::Name { .. } | Error::TooMany { .. } => Self::new(Reason::SelectorSyntax).with("detail", &error),
+            Error::Name { .. } | Error::TooMany { .. } => Self::new(Reason::SelectorSyntax)
+                .with("detail", &error)
+                .with("expected", "other")
+                .with("drawing", ""),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,9 +44,24 @@ impl UnixMicros {
     }
 }
 
+/// RFC 3339 in UTC, to the second: for sentences.
+impl fmt::Display for UnixMicros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.div_euclid(1_000_000);
+        prost_types::Timestamp { seconds, nanos: 0 }.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_utc() {
+        assert_eq!(UnixMicros(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(UnixMicros(1_700_000_000_999_999).to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(UnixMicros(-1).to_string(), "1969-12-31T23:59:59Z");
+    }
 
     #[test]
     fn a_fixed_clock_stands_still_on_its_own_thread_only() {

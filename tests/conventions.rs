@@ -26,6 +26,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "cloud/src/task/machine.rs",
     "cloud/src/authz.rs",
+    "cloud/src/link/lineage.rs",
     "proto/selector.rs",
     "proto/task.rs",
     "proto/event.rs",

@@ -5,19 +5,16 @@ use std::{error::Error as StdError, io, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, RootCertStore,
-    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
-};
-use rustls_pki_types::{CertificateDer, ServerName};
+use opslink::renewal::{ChannelBinding, EXPORTER_LABEL};
+use rustls::{AlertDescription, ClientConfig};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
-
-use crate::identity::Identity;
 
 /// Longest time for TCP, proxy and TLS together. The cloud cuts unfinished handshakes after 10 s.
 const DIAL_WITHIN: Duration = Duration::from_secs(15);
@@ -151,6 +148,13 @@ pub enum Error {
     Identity(#[source] rustls::Error),
 }
 
+impl Error {
+    /// Says whether the other end was reached and the connection did not come to be all the same.
+    pub fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::Http2 { .. })
+    }
+}
+
 /// Where the cloud is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -188,56 +192,6 @@ impl Address {
     }
 }
 
-/// TLS settings of an agent that has an identity.
-///
-/// # Errors
-/// [`Error::Identity`] when key, certificate or roots cannot be used.
-pub fn mutual_tls(identity: &Identity) -> Result<Arc<ClientConfig>, Error> {
-    let mut roots = RootCertStore::empty();
-    for root in &identity.roots {
-        roots
-            .add(CertificateDer::from(root.as_slice()))
-            .map_err(Error::Identity)?;
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-        .build()
-        .map_err(|error| Error::Identity(rustls::Error::General(error.to_string())))?;
-    let config = client_config(verifier)?
-        .with_client_auth_cert(identity.chain(), identity.private_key())
-        .map_err(Error::Identity)?;
-    Ok(Arc::new(finish(config)))
-}
-
-/// TLS settings of an agent that has none yet.
-///
-/// # Errors
-/// [`Error::Identity`], which the built-in settings do not cause.
-pub fn one_way_tls(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, Error> {
-    Ok(Arc::new(finish(client_config(verifier)?.with_no_client_auth())))
-}
-
-/// The one provider of cryptography.
-pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn client_config(
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, Error> {
-    // Both ends are OpsLink: nothing older than TLS 1.3 is needed.
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(Error::Identity)?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
-}
-
-fn finish(mut config: ClientConfig) -> ClientConfig {
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    // A resumed session would skip the check of a revoked certificate; the cloud does not offer it either.
-    config.resumption = Resumption::disabled();
-    config
-}
-
 /// Opens an HTTP/2 channel over one new connection. When that connection ends, so does the channel.
 ///
 /// # Errors
@@ -246,6 +200,32 @@ fn finish(mut config: ClientConfig) -> ClientConfig {
 /// # Cancel
 /// Dropping the future closes what was opened.
 pub async fn dial(connect: &dyn Connect, address: &Address, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+    let stream = secure(connect, address, tls).await?;
+    http2(address, stream).await
+}
+
+/// As [`dial`], with what only the two ends of this connection know.
+///
+/// # Errors
+/// As [`dial`].
+pub async fn dial_bound(
+    connect: &dyn Connect,
+    address: &Address,
+    tls: Arc<ClientConfig>,
+) -> Result<(Channel, ChannelBinding), Error> {
+    let stream = secure(connect, address, tls).await?;
+    let (_, session) = stream.get_ref();
+    let secret = session.export_keying_material([0; 32], EXPORTER_LABEL, None);
+    let binding = ChannelBinding(secret.map_err(Error::Identity)?);
+    Ok((http2(address, stream).await?, binding))
+}
+
+/// TCP or what stands in its place, and TLS.
+async fn secure(
+    connect: &dyn Connect,
+    address: &Address,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<Box<dyn Io>>, Error> {
     let url = address.url();
     let server_name = ServerName::try_from(address.host.clone()).map_err(|_| Error::Url(url.clone()))?;
     let opening = async {
@@ -264,10 +244,13 @@ pub async fn dial(connect: &dyn Connect, address: &Address, tls: Arc<ClientConfi
                 source,
             })
     };
-    let stream = timeout(DIAL_WITHIN, opening)
+    timeout(DIAL_WITHIN, opening)
         .await
-        .map_err(|_| Error::Silent(url.clone()))??;
+        .map_err(|_| Error::Silent(url.clone()))?
+}
 
+async fn http2(address: &Address, stream: TlsStream<Box<dyn Io>>) -> Result<Channel, Error> {
+    let url = address.url();
     let endpoint = Endpoint::from_shared(url.clone())
         .map_err(|_| Error::Url(url.clone()))?
         // Frames towards the agent are small (a task is at most about 1 MiB); bulk flows the other way.
@@ -310,15 +293,18 @@ pub fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::
 
 /// Says whether the cloud cut the connection because this agent's certificate is revoked.
 pub fn is_revoked(error: &(dyn StdError + 'static)) -> bool {
+    was_alerted(error, AlertDescription::CertificateRevoked)
+}
+
+/// Says whether the cloud cut the connection because this agent's certificate is not valid at this time.
+pub fn is_expired(error: &(dyn StdError + 'static)) -> bool {
+    was_alerted(error, AlertDescription::CertificateExpired)
+}
+
+fn was_alerted(error: &(dyn StdError + 'static), alert: AlertDescription) -> bool {
     // h2 keeps an IO error's text only.
-    chain_text(error).contains("received fatal alert: CertificateRevoked")
-        || matches!(
-            tls_cause(error),
-            Some(
-                rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)
-                    | rustls::Error::InvalidCertificate(CertificateError::Revoked)
-            )
-        )
+    chain_text(error).contains(&rustls::Error::AlertReceived(alert).to_string())
+        || matches!(tls_cause(error), Some(rustls::Error::AlertReceived(found)) if *found == alert)
 }
 
 /// The causes of an error in one line, without repeats.
@@ -373,7 +359,14 @@ mod tests {
     fn a_revocation_alert_is_found_under_other_errors() {
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRevoked);
         let wrapped = io::Error::other(io::Error::other(alert));
-        assert!(is_revoked(&wrapped));
+        assert!(is_revoked(&wrapped) && !is_expired(&wrapped));
         assert!(!is_revoked(&io::Error::other("else")));
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_found_in_the_text_that_h2_keeps() {
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
+        let told = io::Error::other(format!("connection error: {alert}"));
+        assert!(is_expired(&told) && !is_revoked(&told));
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use opslink::{id::AgentId, time::UnixMicros};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +37,8 @@ pub enum Error {
     /// The content is not an identity.
     #[error("the identity is damaged: {0}")]
     Damaged(String),
-    /// A key could not be made.
-    #[error("no key pair could be made")]
+    /// A key could not be made or used.
+    #[error("the key pair cannot be made or used")]
     Key(#[source] rcgen::Error),
 }
 
@@ -228,6 +228,15 @@ impl Identity {
     /// The private key as rustls wants it.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()))
+    }
+
+    /// Signs with the private key: ECDSA P-256 with SHA-256, ASN.1.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when the key cannot be used.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = KeyPair::try_from(self.key_der.as_slice()).map_err(Error::Key)?;
+        key.sign(message).map_err(Error::Key)
     }
 
     /// When the leaf begins and ceases to be valid.

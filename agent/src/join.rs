@@ -1,8 +1,8 @@
 //! Joining: a token in, an identity out.
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
-use opslink::{locale::Language, pb, problem::Problem, reason::Reason};
+use opslink::{locale::Language, pb, problem::Problem, reason::Reason, time::UnixMicros};
 use rustls::{
     CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -21,7 +21,7 @@ use crate::{
     dial::{self, Address, Connect},
     facts,
     identity::{FreshKey, Identity, write_atomically},
-    policy,
+    policy, tls,
 };
 
 /// What a token is made of: `olj1.<CA sha256>.<id>.<secret>`.
@@ -134,9 +134,9 @@ pub async fn enroll(options: &JoinOptions, connect: &dyn Connect) -> Result<Iden
 /// TLS settings that accept only a server whose chain ends in the CA with this hash.
 ///
 /// # Errors
-/// As [`dial::one_way_tls`].
+/// As [`tls::one_way_tls`].
 pub fn pinned_tls(ca_sha256: [u8; 32]) -> Result<Arc<rustls::ClientConfig>, dial::Error> {
-    dial::one_way_tls(Arc::new(PinnedCa { sha256: ca_sha256 }))
+    tls::one_way_tls(Arc::new(PinnedCa { sha256: ca_sha256 }))
 }
 
 /// Gets an identity over a channel whose CA was checked.
@@ -215,9 +215,32 @@ pub fn dial_problem(address: &Address, error: &dial::Error) -> Problem {
     if dial::is_revoked(error) {
         return Problem::new(Reason::CertificateRevoked);
     }
+    if let Some(detail) = dial::tls_cause(error).and_then(clock_detail) {
+        return Problem::new(Reason::ClockWrong).with("detail", detail);
+    }
+    // The first line names the address already.
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), dial::chain_text);
     Problem::new(Reason::ServerUnreachable)
         .with("url", address.url())
-        .with("detail", dial::chain_text(error))
+        .with("detail", cause)
+}
+
+/// The cloud makes its certificate anew at its start and at half of its life: one that is not valid now means clocks.
+fn clock_detail(error: &rustls::Error) -> Option<String> {
+    let shown = |time: UnixTime| UnixMicros(0).plus(Duration::from_secs(time.as_secs()));
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => Some(format!(
+            "the cloud's certificate ends at {}, and this machine's clock says {}",
+            shown(*not_after),
+            shown(*time)
+        )),
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { time, not_before }) => Some(format!(
+            "the cloud's certificate begins at {}, and this machine's clock says {}",
+            shown(*not_before),
+            shown(*time)
+        )),
+        _ => None,
+    }
 }
 
 /// The cloud's refusal as people see it: its own reason where it has one.
@@ -296,7 +319,7 @@ impl ServerCertVerifier for PinnedCa {
         };
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), dial::provider())
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider())
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -308,7 +331,7 @@ impl ServerCertVerifier for PinnedCa {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &dial::provider().signature_verification_algorithms)
+        verify_tls12_signature(message, cert, dss, &tls::provider().signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -317,11 +340,11 @@ impl ServerCertVerifier for PinnedCa {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &dial::provider().signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &tls::provider().signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        dial::provider().signature_verification_algorithms.supported_schemes()
+        tls::provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

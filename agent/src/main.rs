@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use opslink_agent::{
     join::{self, JoinOptions},
     launch::ProcessLauncher,
     run::{Agent, Rules},
-    runner::{self, fork_server::Served},
+    runner::{self, fork_server::Served, process::Runner},
     simulate::{self, SimulateOptions},
 };
 use tokio_util::sync::CancellationToken;
@@ -155,10 +155,10 @@ fn main() -> ExitCode {
 /// attempt without the server.
 fn run_as_runner() -> Option<ExitCode> {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let (served, socket) = match args.as_slice() {
-        [word, flag, socket] if word == "fork-server" && flag == "--socket" => (runner::fork_server::serve(), socket),
+    let ended = match args.as_slice() {
+        [word, flag, socket] if word == "fork-server" && flag == "--socket" => fork_server(socket.as_ref()),
         [word, dir, flag, socket] if word == "runner" && flag == "--socket" => {
-            (Ok(Served::Runner(PathBuf::from(dir))), socket)
+            Runner::prepare().and_then(|runner| runner.run(dir.as_ref(), socket.as_ref()))
         }
         [word, ..] if word == "fork-server" || word == "runner" => {
             say("runners are started by the agent");
@@ -166,18 +166,25 @@ fn run_as_runner() -> Option<ExitCode> {
         }
         _ => return None,
     };
-    let ended = match served {
-        Ok(Served::Done) => Ok(()),
-        Ok(Served::Runner(dir)) => {
-            runner::process::main(&dir, socket.as_ref()).map_err(|error| opslink_agent::dial::chain_text(&error))
-        }
-        Err(error) => Err(format!("the fork server has failed: {error}")),
-    };
     match ended {
         Ok(()) => Some(ExitCode::SUCCESS),
-        Err(text) => {
-            say(&text);
+        Err(error) => {
+            say(&opslink_agent::dial::chain_text(&error));
             Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The server, and every process that it forks.
+fn fork_server(socket: &Path) -> Result<(), runner::process::Error> {
+    match runner::fork_server::serve().map_err(runner::process::Error::ForkServer)? {
+        Served::Done => Ok(()),
+        Served::Spare(spare) => {
+            let runner = Runner::prepare()?;
+            match spare.attempt().map_err(runner::process::Error::ForkServer)? {
+                Some(dir) => runner.run(&dir, socket),
+                None => Ok(()),
+            }
         }
     }
 }

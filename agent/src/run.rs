@@ -10,7 +10,6 @@ use opslink::{
     pb::{self, RenewCertificateRequest, link_service_client::LinkServiceClient},
     problem::Problem,
     reason::Reason,
-    session::backoff::FullJitter,
     time::UnixMicros,
 };
 use tokio::time::sleep;
@@ -22,17 +21,19 @@ use crate::{
     dial::{self, Address, Connect},
     executor::{self, Health},
     facts,
-    identity::{FreshKey, Identity},
+    identity::{self, FreshKey, Identity},
     join::{dial_problem, status_problem},
     journal::boot_id,
     launch::Launcher,
     link::{Admission, LinkEnd, Reactor},
+    pause::Pause,
     policy::Policy,
     policy_file::PolicyFile,
+    recover, tls,
 };
 
-/// Wait when only an operator can help, by upgrading one of the two ends.
-const REDIAL_INCOMPATIBLE: Duration = Duration::from_secs(300);
+/// Wait when only an operator can help: by upgrading one of the two ends, or by letting the agent in again.
+const REDIAL_SLOWLY: Duration = Duration::from_secs(300);
 
 /// Longest sleep before looking at the wall clock again: a machine that was suspended must renew soon after.
 const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(600);
@@ -94,12 +95,19 @@ impl<L: Launcher + ?Sized> Agent<L> {
                     &stop,
                 )
                 .await?;
+            let outcome = match outcome {
+                After::Expired => {
+                    self.come_back(&address, &identity, &mut reactor, &mut pause, &stop)
+                        .await?
+                }
+                other => other,
+            };
             let wait = match outcome {
                 After::Stop => return Ok(()),
-                After::Redial => pause.next(None),
+                After::Redial | After::Expired => pause.next(None),
                 // A fleet that is told the same time must not come back in the same moment.
                 After::RedialIn(wait) => pause.next(Some(wait)),
-                After::Incompatible => REDIAL_INCOMPATIBLE.mul_f64(0.5 + fastrand::f64()),
+                After::RedialSlowly => REDIAL_SLOWLY.mul_f64(0.5 + fastrand::f64()),
             };
             tokio::select! {
                 biased;
@@ -120,7 +128,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
         pause: &mut Pause,
         stop: &CancellationToken,
     ) -> Result<After, Problem> {
-        let tls = dial::mutual_tls(&lock(identity)).map_err(|error| config_invalid("identity", &error))?;
+        let tls = tls::mutual_tls(&lock(identity)).map_err(|error| config_invalid("identity", &error))?;
         let dialing = dial::dial(&*self.connect, address, tls);
         let channel = tokio::select! {
             biased;
@@ -129,6 +137,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
             dialed = dialing => match dialed {
                 Ok(channel) => channel,
                 Err(error) if dial::is_revoked(&error) => return Err(Problem::new(Reason::CertificateRevoked)),
+                Err(error) if dial::is_expired(&error) || self.is_over(identity) && error.is_of_tls() => {
+                    return Ok(After::Expired);
+                }
                 Err(error) => {
                     pause.tell(&dial_problem(address, &error));
                     return Ok(After::Redial);
@@ -146,7 +157,61 @@ impl<L: Launcher + ?Sized> Agent<L> {
             end = reactor.hold(channel.clone(), hello, stop, on_up) => end,
             never = self.keep_renewed(channel, identity) => match never {},
         };
+        if let LinkEnd::Failed(status) = &end
+            && (dial::is_expired(status) || self.is_over(identity))
+        {
+            return Ok(After::Expired);
+        }
         self.after(address, end, pause)
+    }
+
+    /// Asks for the next certificate after the end of the last one.
+    async fn come_back(
+        &self,
+        address: &Address,
+        identity: &Mutex<Identity>,
+        reactor: &mut Reactor<L>,
+        pause: &mut Pause,
+        stop: &CancellationToken,
+    ) -> Result<After, Problem> {
+        let expired = lock(identity).clone();
+        if pause.is_silent() {
+            tracing::warn!("the certificate has expired; proving the key to the cloud to get the next one");
+        }
+        let asking = recover::renew_expired(&self.connect, address, &expired);
+        let asked = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(After::Stop),
+            never = reactor.idle() => match never {},
+            asked = asking => asked,
+        };
+        let adopted = asked.and_then(|next| {
+            self.adopt(identity, next)
+                .map_err(|error| config_invalid("identity", &error))
+        });
+        match adopted {
+            Ok(()) => {
+                tracing::info!("the certificate was renewed after its end");
+                pause.reset();
+                Ok(After::Redial)
+            }
+            Err(problem) if problem.reason == Reason::CertificateRevoked => Err(problem),
+            Err(problem) => {
+                pause.tell(&problem);
+                Ok(if recover::is_final(problem.reason) {
+                    After::RedialSlowly
+                } else {
+                    After::Redial
+                })
+            }
+        }
+    }
+
+    /// Says whether the certificate has expired by this machine's clock. The cloud's alert says it better, and can be
+    /// lost: a connection that is cut may take the alert with it.
+    fn is_over(&self, identity: &Mutex<Identity>) -> bool {
+        let validity = lock(identity).validity();
+        validity.is_ok_and(|validity| validity.until < UnixMicros::now())
     }
 
     fn after(&self, address: &Address, end: LinkEnd, pause: &mut Pause) -> Result<After, Problem> {
@@ -166,7 +231,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
             }
             LinkEnd::Incompatible(version) => {
                 pause.tell(&Problem::new(Reason::VersionUnsupported).with("offered", version));
-                Ok(After::Incompatible)
+                Ok(After::RedialSlowly)
             }
             LinkEnd::Failed(status) => {
                 if dial::is_revoked(&status) {
@@ -175,9 +240,9 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 let problem = status_problem(address, &status);
                 match problem.reason {
                     Reason::CertificateRevoked | Reason::AgentRemoved => Err(problem),
-                    Reason::VersionUnsupported => {
+                    Reason::VersionUnsupported | Reason::AgentCloned => {
                         pause.tell(&problem);
-                        Ok(After::Incompatible)
+                        Ok(After::RedialSlowly)
                     }
                     _ => {
                         pause.tell(&problem);
@@ -230,7 +295,12 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 continue;
             }
             match self.renew(channel.clone(), identity).await {
-                Ok(()) => tracing::info!("the certificate was renewed"),
+                Ok(()) => {
+                    tracing::info!("the certificate was renewed");
+                    // By a clock that is far ahead, every certificate is due at once.
+                    let shortest = shortest_pause(&lock(identity));
+                    sleep(shortest).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the certificate could not be renewed");
                     sleep(RENEWAL_RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
@@ -249,12 +319,25 @@ impl<L: Launcher + ?Sized> Agent<L> {
             .await?
             .into_inner();
         let next = lock(identity).renewed(key, answer)?;
+        self.adopt(identity, next)?;
+        Ok(())
+    }
+
+    /// On disk first: the cloud may soon take nothing older than what it has seen in use.
+    fn adopt(&self, identity: &Mutex<Identity>, next: Identity) -> Result<(), identity::Error> {
         if let Some(path) = &self.identity_path {
             next.save(path)?;
         }
         *lock(identity) = next;
         Ok(())
     }
+}
+
+/// The least time between two renewals.
+fn shortest_pause(identity: &Identity) -> Duration {
+    identity.validity().map_or(RENEWAL_RETRY_AFTER, |validity| {
+        RENEWAL_RETRY_AFTER.min(validity.until.since(validity.from) / 10)
+    })
 }
 
 /// What the agent says first on each link.
@@ -279,32 +362,10 @@ enum After {
     Stop,
     Redial,
     RedialIn(Duration),
-    /// Only an upgrade of one of the two ends helps.
-    Incompatible,
-}
-
-/// The wait between two dials, and what was said about it.
-#[derive(Debug, Default)]
-struct Pause {
-    backoff: FullJitter,
-    told: Option<Reason>,
-}
-
-impl Pause {
-    fn next(&mut self, retry_after: Option<Duration>) -> Duration {
-        self.backoff.failed(fastrand::f64(), retry_after)
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Logs a problem once, not with every try.
-    fn tell(&mut self, problem: &Problem) {
-        if self.told.replace(problem.reason) != Some(problem.reason) {
-            tracing::warn!(%problem, "no link to the cloud; the agent goes on trying");
-        }
-    }
+    /// Only an operator can help.
+    RedialSlowly,
+    /// The certificate has expired.
+    Expired,
 }
 
 fn lock(identity: &Mutex<Identity>) -> MutexGuard<'_, Identity> {

@@ -16,7 +16,7 @@ use std::{
 use opslink::{id::AttemptId, pb, time::UnixMicros};
 use opslink_agent::{
     config::StateDir,
-    journal::AttemptDir,
+    journal::{AttemptDir, Fence},
     launch::{Launcher, Order, Phase, ProcessLauncher},
 };
 use prost::Message;
@@ -236,6 +236,57 @@ async fn a_cancel_reaches_a_runner_that_only_reconnects_after_it() {
 }
 
 #[tokio::test]
+async fn an_attempt_whose_folder_a_power_cut_took_is_reported_as_lost() {
+    let mut bench = Bench::new();
+    bench.launcher = None;
+    let (taken, done) = (AttemptId::new(), AttemptId::new());
+    let now = UnixMicros::now();
+    let mut fence = Fence::open(&bench.state().fence(), now).unwrap();
+    fence.take(taken, now, now).unwrap();
+    fence.take(done, now, now).unwrap();
+    fence.close(done, now).unwrap();
+    drop(fence);
+    bench.restart();
+    let known: Vec<_> = bench.launcher().known();
+    assert_eq!((known.len(), known[0].id, known[0].phase), (1, taken, Phase::Ended));
+    let end = bench.launcher().read(taken, 0).unwrap().unwrap().outcome.unwrap();
+    assert_eq!(
+        (end.kind(), end.reason.as_str()),
+        (pb::OutcomeKind::Lost, "HOST_REBOOTED")
+    );
+    // Once the cloud has that, it is over for good.
+    let path = bench.dir(taken).path().to_owned();
+    bench.launcher().forget(taken);
+    wait_for("the journal to go", || is_gone(&path)).await;
+    bench.restart();
+    assert_eq!(bench.launcher().known(), []);
+}
+
+#[tokio::test]
+async fn a_spare_that_was_killed_is_not_missed() {
+    let bench = Bench::new();
+    let gate = bench.folder.path().join("gate");
+    let waiting = format!("until test -e {}; do sleep 0.01; done; exit 3", gate.display());
+    let first = bench.start(&waiting).await;
+    let server = parent_of(bench.runner_of(first).await);
+    std::fs::write(gate, "").unwrap();
+    assert_eq!(bench.outcome(first).await.exit_code, Some(3));
+    let spare = wait_for("the spare alone", || match children_of(server).as_slice() {
+        [spare] => Some(*spare),
+        _ => None,
+    })
+    .await;
+    kill_hard(spare);
+    wait_for("another spare", || {
+        let children = children_of(server);
+        (!children.is_empty() && !children.contains(&spare)).then_some(())
+    })
+    .await;
+    let second = bench.start("exit 4").await;
+    assert_eq!(bench.outcome(second).await.exit_code, Some(4));
+}
+
+#[tokio::test]
 async fn a_runner_that_cannot_be_started_leaves_no_trace() {
     let mut bench = Bench::new();
     bench.launcher = None;
@@ -276,6 +327,11 @@ async fn a_killed_fork_server_harms_no_attempt_and_the_next_task_has_another() {
         let outcome = bench.dir(id).record().unwrap().outcome.expect("an end");
         assert_eq!(outcome.kind(), pb::OutcomeKind::Succeeded, "{outcome:?}");
     }
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 fn parent_of(pid: u32) -> u32 {

@@ -89,6 +89,8 @@ rpcs! {
     ListTokens: "TokenService", Admin;
     RevokeToken: "TokenService", Admin;
     Join: "EnrollmentService", Anyone;
+    // Without a login and without a certificate, since it has expired: the request itself proves the key.
+    RenewExpired: "EnrollmentService", Anyone;
     Attach: "LinkService", Agent;
     RenewCertificate: "LinkService", Agent;
     ListChunks: "LogService", Viewer;

@@ -1,8 +1,11 @@
 //! Options of the program; each can also be given as `OPSLINK_CLOUD_*` in the environment.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use opslink::duration;
+
+use crate::pki::AgentCertificates;
 
 /// The OpsLink cloud.
 #[derive(Debug, Parser)]
@@ -66,6 +69,27 @@ pub struct Serve {
     )]
     pub names: Vec<String>,
 
+    /// How long agents' certificates live: 5s to 90d. They are renewed at half of this, over the link.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "OPSLINK_CLOUD_AGENT_CERTIFICATE_TTL",
+        default_value = "24h",
+        value_parser = certificate_ttl
+    )]
+    pub agent_certificate_ttl: Duration,
+
+    /// How long after the end of its certificate an agent that was away may still come back by itself, without a join
+    /// token: up to 365d; 0 is never.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "OPSLINK_CLOUD_EXPIRED_CERTIFICATE_WINDOW",
+        default_value = "30d",
+        value_parser = expired_window
+    )]
+    pub expired_certificate_window: Duration,
+
     /// For demos and tests: makes the first admin with this password, which needs no change.
     #[arg(
         long,
@@ -88,6 +112,7 @@ pub struct Serve {
 impl Serve {
     /// Options of an in-process cloud on free ports of loopback, for tests.
     pub fn for_tests(data: PathBuf) -> Self {
+        let terms = AgentCertificates::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             data,
@@ -96,11 +121,35 @@ impl Serve {
             database_url: None,
             public_url: None,
             names: Vec::new(),
+            agent_certificate_ttl: terms.lifetime,
+            expired_certificate_window: terms.window,
             dev_admin_password: Some("correct-horse-battery".to_owned()),
             ready_json: false,
             log_json: false,
         }
     }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn certificate_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration::parse(text)?;
+    // Seconds are for tests: agents would do little else than renew.
+    if ttl < Duration::from_secs(5) || ttl > DAY * 90 {
+        return Err(format!("`{text}` is not between 5s and 90d"));
+    }
+    Ok(ttl)
+}
+
+fn expired_window(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") {
+        return Ok(Duration::ZERO);
+    }
+    let window = duration::parse(text)?;
+    if window > DAY * 365 {
+        return Err(format!("`{text}` is more than 365d"));
+    }
+    Ok(window)
 }
 
 #[cfg(test)]
@@ -112,6 +161,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn terms_of_certificates_have_limits() {
+        let parse = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["opslink-cloud", "serve"], args].concat());
+            cli.map(|cli| {
+                let Command::Serve(serve) = cli.command;
+                (serve.agent_certificate_ttl, serve.expired_certificate_window)
+            })
+        };
+        assert_eq!(parse(&[]).unwrap(), (DAY, DAY * 30));
+        let given = parse(&["--agent-certificate-ttl", "1h", "--expired-certificate-window", "0"]);
+        assert_eq!(given.unwrap(), (DAY / 24, Duration::ZERO));
+        for bad in ["0", "4s", "91d", "day"] {
+            assert!(parse(&["--agent-certificate-ttl", bad]).is_err(), "{bad}");
+        }
+        for bad in ["366d", "-1", "week"] {
+            assert!(parse(&["--expired-certificate-window", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

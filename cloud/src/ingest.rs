@@ -22,6 +22,7 @@ use crate::{
     tail::{Item, LiveChunk},
     task::{
         Engine,
+        commit::WholeOutput,
         events::{Note, not_yours},
         verify,
     },
@@ -31,6 +32,8 @@ use crate::{
 const BATCH_MAX: usize = 1_024;
 /// Payload after which a commit takes no more: a few milliseconds of disk.
 const BATCH_BYTES: usize = 8 << 20;
+/// Largest payload that is stored with the attempt's end. Bounds what waits in the queue of ends: 8,192 of them.
+const SMALL_PAYLOAD: usize = 4 << 10;
 /// Between two tries of a commit.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -76,12 +79,52 @@ async fn store_batch(engine: &Engine, batch: Vec<ChunkReport>) {
     if incoming.is_empty() {
         return;
     }
+    let (whole, incoming): (Vec<_>, Vec<_>) = incoming
+        .into_iter()
+        .partition(|incoming| goes_with_its_end(engine, incoming));
+    for incoming in whole {
+        end_with_output(engine, incoming).await;
+    }
+    if incoming.is_empty() {
+        return;
+    }
     let rows: Vec<Chunk> = incoming.iter().map(row).collect();
     // Small ends are compared while the disk is busy.
     let (appended, verified) = tokio::join!(append(engine, rows), compare(&incoming));
     for ((incoming, appended), verified) in incoming.into_iter().zip(appended).zip(verified) {
         settle(engine, incoming, appended, verified).await;
     }
+}
+
+/// Says whether the chunk is all output of its attempt and small: then it is stored with the attempt's end, in the
+/// same write.
+fn goes_with_its_end(engine: &Engine, incoming: &Incoming) -> bool {
+    let chunk = &incoming.report.chunk;
+    incoming.outcome.is_some()
+        && chunk.first_seq == 0
+        && chunk.event_count > 0
+        && chunk.payload.len() <= SMALL_PAYLOAD
+        && engine.book.has_no_output(incoming.report.attempt_id)
+}
+
+async fn end_with_output(engine: &Engine, incoming: Incoming) {
+    let row = row(&incoming);
+    let ChunkReport {
+        agent_id,
+        attempt_id,
+        chunk,
+        ..
+    } = incoming.report;
+    let Some(outcome) = incoming.outcome else { return };
+    // Some ten microseconds: less than a trip to another thread.
+    let verified = verify::is_whole(&chunk, &outcome);
+    let ended = Note::ended(agent_id, attempt_id, outcome, verified, row.next_seq());
+    let live = Arc::new(LiveChunk {
+        agent_id,
+        attempt_id,
+        chunk,
+    });
+    engine.note(ended.with_output(WholeOutput { row, live })).await;
 }
 
 /// The task that a chunk belongs to; none when it must not be stored.
@@ -190,6 +233,7 @@ async fn settle(engine: &Engine, incoming: Incoming, appended: Appended, verifie
         return refuse(engine, &report, &detail);
     }
     let is_last_stored = appended.next_seq == opslink::chunk::next_seq(&report.chunk);
+    engine.book.note_output(attempt);
     if appended.stored {
         engine.tails.publish(task_id, || {
             Item::Chunk(Arc::new(LiveChunk {

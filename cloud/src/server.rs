@@ -19,7 +19,7 @@ use crate::{
     agents::Directory,
     config::Serve,
     identity::{Accounts, FirstPassword, Gate},
-    pki::Authority,
+    pki::{AgentCertificates, Authority},
     service::status::{pki_problem, store_problem},
     store::{Store, sql::DatabaseLock},
     task::{Config as TaskConfig, Engine, Signer},
@@ -69,6 +69,8 @@ pub struct Settings {
     pub initial_password_file: Option<PathBuf>,
     /// Limits of tasks and links.
     pub tasks: TaskConfig,
+    /// Terms of agents' certificates.
+    pub agent_certificates: AgentCertificates,
 }
 
 impl Cloud {
@@ -82,7 +84,8 @@ impl Cloud {
         settings: Settings,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, Problem> {
-        let authority = Arc::new(Authority::load(&store).await.map_err(pki_problem)?);
+        let authority = Authority::load(&store).await.map_err(pki_problem)?;
+        let authority = Arc::new(authority.with_terms(settings.agent_certificates));
         let signer = Signer::from_pkcs8(authority.task_signing_key())
             .map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
         let directory = Directory::load(Arc::clone(&store)).await.map_err(store_problem)?;
@@ -189,6 +192,10 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
         names: prepare::certificate_names(config),
         initial_password_file: Some(first_login::file(&config.data)),
         tasks: TaskConfig::default(),
+        agent_certificates: AgentCertificates {
+            lifetime: config.agent_certificate_ttl,
+            window: config.expired_certificate_window,
+        },
     };
     let cloud = Cloud::assemble(store, settings, stop.clone()).await?;
     prepare::publish_ca(&config.data, &cloud.authority)?;

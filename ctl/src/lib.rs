@@ -12,11 +12,11 @@ mod cli;
 mod commands;
 mod config;
 mod connect;
-mod duration;
 mod exit;
 mod failure;
 mod follow;
 mod input;
+mod interrupt;
 mod output;
 mod progress;
 mod render;
@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::env::CompleteEnv;
+use opslink::duration;
 
 use crate::{app::App, cli::Cli, exit::Exit};
 

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use unicode_width::UnicodeWidthStr;
 
-use crate::{exit::Exit, failure::Failure};
+use crate::{exit::Exit, failure::Failure, interrupt};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -168,6 +168,7 @@ pub(crate) fn confirm(question: &str, flag: &str) -> Result<bool, Failure> {
 /// Asks for a password without showing it.
 pub(crate) fn ask_password(question: &str, flag: &str) -> Result<String, Failure> {
     require_prompt(flag)?;
+    interrupt::restore_terminal();
     rpassword::prompt_password(format!("{question} ")).map_err(|error| match error.kind() {
         io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => interrupted(),
         _ => Failure::unexpected(&error.to_string()),

@@ -1,6 +1,6 @@
 //! Reads a label expression. Recursion-free, so that no input can exhaust the stack.
 
-use super::{EXPRESSION_MAX, Error, Requirement, Rule, SyntaxError};
+use super::{EXPRESSION_MAX, Error, Expected, Requirement, Rule, SyntaxError};
 use crate::convert::LABEL_MAX;
 
 /// Reads a whole expression.
@@ -9,10 +9,7 @@ pub(super) fn requirements(expression: &str) -> Result<Vec<Requirement>, Error> 
         return Err(Error::Syntax(SyntaxError {
             expression: expression.chars().take(40).collect(),
             position: 0,
-            expected: format!(
-                "at most {EXPRESSION_MAX} characters are allowed, not {}, beginning",
-                expression.len()
-            ),
+            expected: Expected::Shorter,
         }));
     }
     let mut reader = Reader {
@@ -26,7 +23,7 @@ pub(super) fn requirements(expression: &str) -> Result<Vec<Requirement>, Error> 
         match reader.peek() {
             None => return Ok(requirements),
             Some(',') => reader.at += 1,
-            Some(_) => return Err(Error::Syntax(reader.expected("expected `,` or the end"))),
+            Some(_) => return Err(Error::Syntax(reader.expected(Expected::Comma))),
         }
     }
 }
@@ -52,7 +49,7 @@ fn requirement(reader: &mut Reader) -> Result<Requirement, SyntaxError> {
         Some('!') => {
             reader.at += 1;
             if !reader.take('=') {
-                return Err(reader.expected("expected `=` after `!`"));
+                return Err(reader.expected(Expected::Equals));
             }
             Rule::NotIn(vec![value(reader)?])
         }
@@ -63,7 +60,7 @@ fn requirement(reader: &mut Reader) -> Result<Requirement, SyntaxError> {
                 "notin" => Rule::NotIn(list(reader)?),
                 _ => {
                     reader.at = start;
-                    return Err(reader.expected("expected `=`, `!=`, `in`, `notin`, `,` or the end"));
+                    return Err(reader.expected(Expected::Operator));
                 }
             }
         }
@@ -76,11 +73,11 @@ fn key(reader: &mut Reader) -> Result<String, SyntaxError> {
     let start = reader.at;
     let key = reader.word(is_key_char);
     if key.is_empty() {
-        return Err(reader.expected("expected the name of a label"));
+        return Err(reader.expected(Expected::Key));
     }
     if key.len() > LABEL_MAX {
         reader.at = start;
-        return Err(reader.expected("expected a name of at most 63 characters"));
+        return Err(reader.expected(Expected::ShorterKey));
     }
     Ok(key)
 }
@@ -92,10 +89,10 @@ fn value(reader: &mut Reader) -> Result<String, SyntaxError> {
     let value = reader.word(is_value_char);
     if value.len() > LABEL_MAX {
         reader.at = start;
-        return Err(reader.expected("expected a value of at most 63 characters"));
+        return Err(reader.expected(Expected::ShorterValue));
     }
     if !matches!(reader.peek(), None | Some(',' | ')' | ' ' | '\t' | '\n' | '\r')) {
-        return Err(reader.expected("expected a value of the characters A-Z a-z 0-9 . _ - / : @ +"));
+        return Err(reader.expected(Expected::Value));
     }
     Ok(value)
 }
@@ -103,7 +100,7 @@ fn value(reader: &mut Reader) -> Result<String, SyntaxError> {
 fn list(reader: &mut Reader) -> Result<Vec<String>, SyntaxError> {
     reader.skip_space();
     if !reader.take('(') {
-        return Err(reader.expected("expected `(`"));
+        return Err(reader.expected(Expected::List));
     }
     let mut values = Vec::new();
     loop {
@@ -113,7 +110,7 @@ fn list(reader: &mut Reader) -> Result<Vec<String>, SyntaxError> {
             return Ok(values);
         }
         if !reader.take(',') {
-            return Err(reader.expected("expected `,` or `)`"));
+            return Err(reader.expected(Expected::ListEnd));
         }
     }
 }
@@ -159,11 +156,11 @@ impl Reader {
         word
     }
 
-    fn expected(&self, expected: &str) -> SyntaxError {
+    fn expected(&self, expected: Expected) -> SyntaxError {
         SyntaxError {
             expression: self.characters.iter().collect(),
             position: self.at,
-            expected: expected.to_owned(),
+            expected,
         }
     }
 }

@@ -188,7 +188,30 @@ fn impossible_names_and_sizes_are_refused() {
 fn a_syntax_error_becomes_a_problem_with_its_drawing() {
     let problem = Problem::from(Selector::parse_expression("env=prod,,").unwrap_err());
     assert_eq!(problem.reason, Reason::SelectorSyntax);
-    assert!(problem.args["detail"].contains('^'));
+    assert!(problem.args["drawing"].ends_with("\n  env=prod,,\n           ^"));
+    // In every language its own words, and the drawing.
+    for language in crate::locale::Language::ALL {
+        let what = problem.what(language);
+        assert!(what.contains(&problem.args["drawing"]), "{what}");
+        let english = what.contains("expected the name of a label");
+        assert_eq!(english, language == crate::locale::Language::En, "{what}");
+    }
+}
+
+#[test]
+fn everything_that_is_expected_is_said_in_every_language() {
+    for expected in Expected::ALL {
+        let problem = Problem::new(Reason::SelectorSyntax)
+            .with("detail", "?detail?")
+            .with("expected", expected.code())
+            .with("drawing", "");
+        let said = problem.what(crate::locale::Language::ZhCn);
+        assert!(
+            !said.contains("?detail?"),
+            "{} has no words of its own: {said}",
+            expected.code()
+        );
+    }
 }
 
 fn slow_glob(glob: &[u8], name: &[u8]) -> bool {

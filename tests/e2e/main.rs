@@ -4,12 +4,18 @@
 
 mod bad_input;
 mod cancel;
+mod certificates;
+mod clones;
 mod databases;
+mod disk_full;
 mod enroll;
 mod faults;
 mod foreign;
+mod interrupt;
 mod output;
 mod queue;
 mod restart;
 mod road;
+mod screen;
 mod support;
+mod versions;

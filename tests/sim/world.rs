@@ -315,6 +315,7 @@ async fn cloud(store: Arc<dyn Store>, shared: Shared) -> turmoil::Result {
             link,
             ..Default::default()
         },
+        agent_certificates: Default::default(),
     };
     let cloud = Cloud::assemble(store, settings, stop.clone()).await?;
     shared.trace("the cloud is there");

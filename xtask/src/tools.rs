@@ -33,6 +33,8 @@ pub(crate) enum Tool {
     BrowserTests,
     /// The compile target of the console.
     WasmTarget,
+    /// The right to mount file systems.
+    Mount,
 }
 
 impl Tool {
@@ -52,6 +54,8 @@ impl Tool {
             Self::PythonGrpc => python_grpc(),
             Self::BrowserTests => npm_packages(&paths::root().join("tests/browser")),
             Self::WasmTarget => wasm_target(),
+            Self::Mount if is_root() => Ok(()),
+            Self::Mount => bail!("mounting a file system needs root"),
         }
     }
 }

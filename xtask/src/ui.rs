@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{paths, step::Steps};
+use crate::{paths, step::Steps, tools::Tool};
 
 /// Bytes that the whole console may have after brotli, without on-demand widgets; more fails the build.
 const BUDGET: usize = 450_000;
@@ -59,6 +59,7 @@ pub(crate) fn build(options: &Options) -> Result<()> {
         place.npm_install()
     })?;
     steps.step("console: Rust to wasm (the first time takes a few minutes)", || {
+        Tool::WasmTarget.ensure()?;
         place.cargo()
     })?;
     steps.step("console: wasm-bindgen", || place.bindgen())?;

@@ -1,6 +1,7 @@
 //! One attempt's folder: making it, writing to it, reading what it says.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -14,10 +15,10 @@ use super::{
     chunks::ChunkReader,
     frame::{HEADER_BYTES, finish},
     record::{AttemptRecord, Process, Record, boot_id},
+    segments::{self, KEEP_ACKNOWLEDGED_BYTES, SEGMENT_BYTES},
 };
 
 const STATE: &str = "state";
-const CHUNKS: &str = "chunks";
 const CANCEL: &str = "cancel";
 const SCRATCH: &str = "scratch";
 
@@ -29,8 +30,8 @@ pub struct AttemptDir {
 }
 
 impl AttemptDir {
-    /// Makes the folder under `root`. It survives the death of this process at once, a power cut after
-    /// [`Self::sync`].
+    /// Makes the folder under `root`. It survives the death of this process; that the attempt was taken survives a power
+    /// cut by [`Fence::take`](super::Fence::take).
     ///
     /// # Errors
     /// `AlreadyExists` when this attempt is known; otherwise those of the disk. What was made is then removed.
@@ -57,17 +58,14 @@ impl AttemptDir {
         self.append_to(STATE)?.write_all(&received.to_frame())
     }
 
-    /// Makes the folder and the task in it survive a power cut. Nothing may run before.
+    /// Makes an empty folder for an attempt whose own was lost: recovery gives it an end.
     ///
     /// # Errors
-    /// Those of fsync.
-    pub fn sync(&self) -> io::Result<()> {
-        File::open(self.path.join(STATE))?.sync_all()?;
-        File::open(&self.path)?.sync_all()?;
-        match self.path.parent() {
-            Some(root) => File::open(root)?.sync_all(),
-            None => Ok(()),
-        }
+    /// Those of the disk.
+    pub(crate) fn restore(root: &Path, id: AttemptId) -> io::Result<Self> {
+        let path = root.join(id.to_string());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(Self { path, id })
     }
 
     /// Opens an existing folder; its name is the attempt's id.
@@ -115,9 +113,9 @@ impl AttemptDir {
     /// Opens the chunks for reading.
     ///
     /// # Errors
-    /// Those of opening.
+    /// Those of opening; `NotFound` when there is no chunk yet.
     pub fn chunks(&self) -> io::Result<ChunkReader> {
-        ChunkReader::open(&self.path.join(CHUNKS))
+        ChunkReader::open(&self.path)
     }
 
     /// Becomes the one writer of this attempt, for its runner, and reads what was recorded. Held until the writer is
@@ -147,9 +145,15 @@ impl AttemptDir {
             fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
             fs::TryLockError::Error(error) => error,
         })?;
+        let mut segments = segments::list(&self.path)?;
+        let last = segments.pop().unwrap_or(0);
         Ok(AttemptWriter {
             state,
-            chunks: self.append_to(CHUNKS)?,
+            chunks: open_to_append(&segments::path(&self.path, last))?,
+            dir: self.path.clone(),
+            last,
+            earlier: segments.into(),
+            segment_bytes: SEGMENT_BYTES,
             buffer: Vec::new(),
         })
     }
@@ -179,19 +183,25 @@ impl AttemptDir {
     }
 
     fn append_to(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(self.path.join(name))
+        open_to_append(&self.path.join(name))
     }
 }
 
-/// The one writer of an attempt's `state` and `chunks`.
+fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// The one writer of an attempt's `state` and chunks.
 #[derive(Debug)]
 pub struct AttemptWriter {
     state: File,
+    dir: PathBuf,
+    /// The last segment, and its first event.
     chunks: File,
+    last: u64,
+    /// First events of the segments before it, in order.
+    earlier: VecDeque<u64>,
+    segment_bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -208,6 +218,11 @@ impl AttemptWriter {
             .encode(&mut self.buffer)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         finish(&mut self.buffer);
+        if self.chunks.metadata()?.len() >= self.segment_bytes {
+            self.chunks = open_to_append(&segments::path(&self.dir, chunk.first_seq))?;
+            let full = std::mem::replace(&mut self.last, chunk.first_seq);
+            self.earlier.push_back(full);
+        }
         let written = append(&mut self.chunks, &self.buffer);
         if self.buffer.capacity() > 1024 * 1024 {
             self.buffer = Vec::new();
@@ -215,15 +230,15 @@ impl AttemptWriter {
         written
     }
 
-    /// Records that the runner is this process, and makes it durable in the page cache only: what a power cut leaves
+    /// Records that the runner is `process`, and makes it durable in the page cache only: what a power cut leaves
     /// open is reported as lost either way.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn started(&mut self) -> io::Result<()> {
+    pub fn started(&mut self, process: Process) -> io::Result<()> {
         let record = Record::Started {
             time_us: UnixMicros::now().0,
-            process: Process::current(),
+            process,
         };
         append(&mut self.state, &record.to_frame())
     }
@@ -236,8 +251,41 @@ impl AttemptWriter {
         append(&mut self.state, &Record::Ended(outcome.clone()).to_frame())
     }
 
-    /// Cuts `state` and `chunks` to their valid lengths.
-    pub(super) fn truncate(&mut self, state_bytes: u64, chunk_bytes: u64) -> io::Result<()> {
+    #[cfg(test)]
+    pub(super) fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes;
+    }
+
+    /// Gives back what the cloud has acknowledged, whole segments of it: all but the newest
+    /// [`KEEP_ACKNOWLEDGED_BYTES`], or everything when the disk is full. Says whether there was anything.
+    ///
+    /// # Errors
+    /// Those of removing files.
+    pub fn give_back(&mut self, acknowledged: u64, disk_is_full: bool) -> io::Result<bool> {
+        let keep = if disk_is_full {
+            0
+        } else {
+            (KEEP_ACKNOWLEDGED_BYTES / self.segment_bytes) as usize
+        };
+        let after = self.earlier.iter().skip(1).chain([&self.last]);
+        let whole = after.take_while(|first| **first <= acknowledged).count();
+        let gone = whole.saturating_sub(keep);
+        for first in self.earlier.drain(..gone) {
+            fs::remove_file(segments::path(&self.dir, first))?;
+        }
+        Ok(gone > 0)
+    }
+
+    /// Cuts `state` to its valid length, and the chunks to that of the segment that begins with event `segment`: what
+    /// comes after it goes.
+    pub(super) fn truncate(&mut self, state_bytes: u64, segment: u64, chunk_bytes: u64) -> io::Result<()> {
+        while self.last > segment
+            && let Some(before) = self.earlier.pop_back()
+        {
+            fs::remove_file(segments::path(&self.dir, self.last))?;
+            self.last = before;
+            self.chunks = open_to_append(&segments::path(&self.dir, before))?;
+        }
         for (file, length) in [(&self.state, state_bytes), (&self.chunks, chunk_bytes)] {
             if file.metadata()?.len() > length {
                 file.set_len(length)?;
@@ -257,7 +305,7 @@ impl AttemptWriter {
 }
 
 /// Writes all of `bytes` at the end of `file`, or nothing.
-fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     file.write_all(bytes).inspect_err(|_| {
         file.set_len(before).ok();

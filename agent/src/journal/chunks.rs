@@ -1,12 +1,20 @@
-//! Reading an attempt's `chunks` while its runner may still append to it.
+//! Reading an attempt's chunks while its runner may still append to them.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use opslink::pb;
 use prost::Message;
 
-use super::frame::{HEADER_BYTES, Header};
+use super::{
+    frame::{HEADER_BYTES, Header},
+    segments,
+};
 
 /// One resume point per this many bytes of file: a gigabyte costs 16 kB of memory.
 const MARK_EVERY_BYTES: u64 = 1024 * 1024;
@@ -14,8 +22,14 @@ const MARK_EVERY_BYTES: u64 = 1024 * 1024;
 /// Reads chunks in order, from any event number on. Keeps no chunk in memory.
 #[derive(Debug)]
 pub struct ChunkReader {
+    dir: PathBuf,
+    /// First event of the segment that is open.
+    segment: u64,
     file: File,
+    /// In that segment, like the marks.
     offset: u64,
+    /// Length of the frame that was read last.
+    last_bytes: u64,
     next_seq: u64,
     marks: Vec<Mark>,
 }
@@ -27,17 +41,29 @@ struct Mark {
 }
 
 impl ChunkReader {
-    /// Opens the file, positioned at its first chunk.
+    /// Opens an attempt's folder, positioned at its first chunk.
     ///
     /// # Errors
-    /// Those of opening the file.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: File::open(path)?,
+    /// Those of opening; `NotFound` when there is no chunk yet.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let opened = |segment, file| Self {
+            dir: dir.to_owned(),
+            segment,
+            file,
             offset: 0,
-            next_seq: 0,
+            last_bytes: 0,
+            next_seq: segment,
             marks: Vec::new(),
-        })
+        };
+        match File::open(segments::path(dir, 0)) {
+            Ok(file) => Ok(opened(0, file)),
+            // The first segments may be gone: the cloud has them.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match segments::list(dir)?.first() {
+                Some(first) => Ok(opened(*first, File::open(segments::path(dir, *first))?)),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Number of the event after the last chunk that was read.
@@ -45,28 +71,41 @@ impl ChunkReader {
         self.next_seq
     }
 
-    /// Length of the file up to the last chunk that was read.
+    /// Length of its segment up to the last chunk that was read.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Moves so that the next chunk read is the one that holds event `seq`, or the first after it.
+    /// First event of the segment that the last chunk was read from.
+    pub fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// Moves so that the next chunk read is the one that holds event `seq`, or the first after it. Events whose segments
+    /// are gone are passed over: [`Self::next_seq`] is then above `seq`.
     ///
     /// # Errors
     /// Those of [`Self::read`].
     pub fn seek(&mut self, seq: u64) -> io::Result<()> {
-        if seq < self.next_seq {
+        if seq < self.segment {
+            let segments = segments::list(&self.dir)?;
+            let holds = segments.iter().rev().find(|first| **first <= seq).or(segments.first());
+            self.enter(holds.copied().unwrap_or(self.segment))?;
+        } else if seq < self.next_seq {
             let mark = self.marks.iter().rev().find(|mark| mark.seq <= seq).copied();
-            let mark = mark.unwrap_or(Mark { seq: 0, offset: 0 });
+            let start = Mark {
+                seq: self.segment,
+                offset: 0,
+            };
+            let mark = mark.unwrap_or(start);
             (self.next_seq, self.offset) = (mark.seq, mark.offset);
         }
         while self.next_seq < seq {
-            let (seq_before, offset_before) = (self.next_seq, self.offset);
-            if self.read()?.is_none() {
-                break;
-            }
+            let Some(chunk) = self.read()? else { break };
             if self.next_seq > seq {
-                (self.next_seq, self.offset) = (seq_before, offset_before);
+                // One back, in the segment that it was read from.
+                self.offset -= self.last_bytes;
+                self.next_seq = chunk.first_seq;
                 break;
             }
         }
@@ -80,8 +119,10 @@ impl ChunkReader {
     /// otherwise those of reading.
     pub fn read(&mut self) -> io::Result<Option<pb::LogChunk>> {
         let mut header = [0; HEADER_BYTES];
-        if !read_whole(&self.file, &mut header, self.offset)? {
-            return Ok(None);
+        while !read_whole(&self.file, &mut header, self.offset)? {
+            if self.next_seq == self.segment || !self.enter_next()? {
+                return Ok(None);
+            }
         }
         let header = Header::parse(header).ok_or_else(|| damaged("impossible length", self.offset))?;
         let mut payload = vec![0; header.length];
@@ -101,9 +142,28 @@ impl ChunkReader {
                 offset: self.offset,
             });
         }
-        self.offset += (HEADER_BYTES + header.length) as u64;
+        self.last_bytes = (HEADER_BYTES + header.length) as u64;
+        self.offset += self.last_bytes;
         self.next_seq += u64::from(chunk.event_count);
         Ok(Some(chunk))
+    }
+}
+
+impl ChunkReader {
+    fn enter(&mut self, segment: u64) -> io::Result<()> {
+        self.file = File::open(segments::path(&self.dir, segment))?;
+        (self.segment, self.offset, self.next_seq) = (segment, 0, segment);
+        self.marks.clear();
+        Ok(())
+    }
+
+    /// Goes on in the segment that begins where this one ends; `false` while there is none.
+    fn enter_next(&mut self) -> io::Result<bool> {
+        match self.enter(self.next_seq) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,12 +1,20 @@
-//! The replay fence: attempts that ran here and whose folders are gone.
+//! The fence: every attempt that was ever taken here, for as long as its envelope could be accepted again.
 //!
-//! A signed envelope stays valid until its expiry. The journal answers a second delivery while the folder is there;
-//! after that this file does, for as long as the envelope could still be accepted.
+//! An attempt is written down here, durably, before anything of it may run. That is the one sync that a task waits for:
+//! its folder need not survive a power cut, because what the fence knows and no folder shows is reported as lost. The
+//! death of processes alone takes nothing from either, since the kernel still has what they wrote.
+//!
+//! ```text
+//! taken ──────► closed ──────► forgotten
+//!  │ durable     │ not synced    when no envelope of it could be accepted any more
+//!  │             └ its folder goes; said once more than needed after a power cut, which harms nothing
+//!  └ after a power cut, without a folder: lost
+//! ```
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,19 +23,32 @@ use std::{
 use opslink::{id::AttemptId, time::UnixMicros};
 use uuid::Uuid;
 
-use super::frame::{HEADER_BYTES, Scan, finish};
+use super::{
+    attempt::append,
+    frame::{HEADER_BYTES, Scan, finish},
+};
 
-/// Shortest memory of an attempt after its folder is gone.
+/// Shortest memory of an attempt.
 const KEEP_AT_LEAST: Duration = Duration::from_secs(24 * 3600);
 
 /// Rewrites the file when it holds this many more entries than are still needed.
 const COMPACT_AFTER: usize = 1024;
 
-/// Remembers attempts that must never start again.
+/// What is known of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    /// From then on no envelope of it is accepted.
+    until: UnixMicros,
+    /// The cloud has it for good, or it was never started.
+    closed: bool,
+}
+
+/// Remembers attempts, so that none starts twice and none is forgotten.
 #[derive(Debug)]
 pub struct Fence {
-    path: Option<PathBuf>,
-    until: BTreeMap<AttemptId, UnixMicros>,
+    /// None for a fence that lives in memory only.
+    file: Option<(PathBuf, File)>,
+    entries: BTreeMap<AttemptId, Entry>,
     written: usize,
 }
 
@@ -35,8 +56,8 @@ impl Fence {
     /// A fence that lives in memory only.
     pub fn in_memory() -> Self {
         Self {
-            path: None,
-            until: BTreeMap::new(),
+            file: None,
+            entries: BTreeMap::new(),
             written: 0,
         }
     }
@@ -51,79 +72,115 @@ impl Fence {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let until = Scan::new(&bytes).filter_map(parse).collect();
-        let mut fence = Self {
-            path: Some(path.to_owned()),
-            until,
-            written: 0,
-        };
-        fence.forget(now);
-        fence.rewrite()?;
-        Ok(fence)
+        let mut entries = Scan::new(&bytes).filter_map(parse).collect();
+        forget(&mut entries, now);
+        Ok(Self {
+            written: entries.len(),
+            file: Some((path.to_owned(), rewrite(path, &entries)?)),
+            entries,
+        })
     }
 
-    /// Remembers an attempt for 24 h, and longer if its envelope could be accepted longer. Durable on return.
+    /// Takes an attempt, durably: it is remembered for 24 h, and longer if its envelope could be accepted longer.
+    ///
+    /// # Errors
+    /// Those of the disk: nothing of the attempt may run then.
+    pub fn take(&mut self, id: AttemptId, envelope_dies: UnixMicros, now: UnixMicros) -> io::Result<()> {
+        let until = envelope_dies.max(now.plus(KEEP_AT_LEAST));
+        self.write(id, Entry { until, closed: false }, now)?;
+        match &self.file {
+            Some((_, file)) => file.sync_data(),
+            None => Ok(()),
+        }
+    }
+
+    /// The cloud has the attempt for good, or it was never started: its folder may go.
     ///
     /// # Errors
     /// Those of the disk: the folder must then stay.
-    pub fn remember(&mut self, id: AttemptId, envelope_dies: UnixMicros, now: UnixMicros) -> io::Result<()> {
-        let until = envelope_dies.max(now.plus(KEEP_AT_LEAST));
-        self.until.insert(id, until);
-        self.forget(now);
-        if self.written > self.until.len() + COMPACT_AFTER {
-            return self.rewrite();
-        }
-        if let Some(path) = &self.path {
-            let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-            file.write_all(&entry(id, until))?;
-            file.sync_data()?;
-            self.written += 1;
-        }
-        Ok(())
+    pub fn close(&mut self, id: AttemptId, now: UnixMicros) -> io::Result<()> {
+        let until = self
+            .entries
+            .get(&id)
+            .map_or_else(|| now.plus(KEEP_AT_LEAST), |entry| entry.until);
+        self.write(id, Entry { until, closed: true }, now)
     }
 
-    /// Says whether the attempt ran here and must not start again.
+    /// Says whether the attempt was taken here and must not start again.
     pub fn holds(&self, id: AttemptId) -> bool {
-        self.until.contains_key(&id)
+        self.entries.contains_key(&id)
     }
 
-    fn forget(&mut self, now: UnixMicros) {
-        self.until.retain(|_, until| *until > now);
+    /// Attempts that were taken and not closed.
+    pub fn open_attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| !entry.closed)
+            .map(|(id, _)| *id)
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let fresh = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        let bytes: Vec<u8> = self.until.iter().flat_map(|(id, until)| entry(*id, *until)).collect();
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
+    fn write(&mut self, id: AttemptId, entry: Entry, now: UnixMicros) -> io::Result<()> {
+        if let Some((path, file)) = &mut self.file {
+            if self.written > self.entries.len() + COMPACT_AFTER {
+                forget(&mut self.entries, now);
+                *file = rewrite(path, &self.entries)?;
+                self.written = self.entries.len();
+            }
+            append(file, &encode(id, entry))?;
+            self.written += 1;
+        } else {
+            forget(&mut self.entries, now);
         }
-        self.written = self.until.len();
+        self.entries.insert(id, entry);
         Ok(())
     }
 }
 
-fn entry(id: AttemptId, until: UnixMicros) -> Vec<u8> {
+/// Attempts that are not closed stay, whatever the time.
+fn forget(entries: &mut BTreeMap<AttemptId, Entry>, now: UnixMicros) {
+    entries.retain(|_, entry| !entry.closed || entry.until > now);
+}
+
+/// Writes a new file with what is needed, and opens it for more.
+fn rewrite(path: &Path, entries: &BTreeMap<AttemptId, Entry>) -> io::Result<File> {
+    let fresh = path.with_extension("new");
+    let bytes: Vec<u8> = entries.iter().flat_map(|(id, entry)| encode(*id, *entry)).collect();
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .append(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    append(&mut file, &bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+fn encode(id: AttemptId, entry: Entry) -> Vec<u8> {
     let mut out = vec![0; HEADER_BYTES];
     out.extend_from_slice(id.uuid().as_bytes());
-    out.extend_from_slice(&until.0.to_le_bytes());
+    out.extend_from_slice(&entry.until.0.to_le_bytes());
+    out.push(entry.closed.into());
     finish(&mut out);
     out
 }
 
-fn parse(payload: &[u8]) -> Option<(AttemptId, UnixMicros)> {
-    let (id, until) = payload.split_first_chunk::<16>()?;
-    let until = i64::from_le_bytes(until.try_into().ok()?);
-    Some((AttemptId::from_uuid(Uuid::from_bytes(*id)), UnixMicros(until)))
+fn parse(payload: &[u8]) -> Option<(AttemptId, Entry)> {
+    let (id, rest) = payload.split_first_chunk::<16>()?;
+    let (until, rest) = rest.split_first_chunk::<8>()?;
+    let entry = Entry {
+        until: UnixMicros(i64::from_le_bytes(*until)),
+        // Agents before 0.2 wrote only attempts whose folders were gone, without this byte.
+        closed: rest.first().is_none_or(|closed| *closed != 0),
+    };
+    Some((AttemptId::from_uuid(Uuid::from_bytes(*id)), entry))
 }
 
 #[cfg(test)]
@@ -132,19 +189,40 @@ mod tests {
 
     const HOUR: i64 = 3600 * 1_000_000;
 
+    fn at(hours: i64) -> UnixMicros {
+        UnixMicros(hours * HOUR)
+    }
+
     #[test]
     fn it_remembers_across_restarts_and_forgets_when_the_envelope_is_dead() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fence");
         let (short, long) = (AttemptId::new(), AttemptId::new());
-        let mut fence = Fence::open(&path, UnixMicros(0)).unwrap();
-        fence.remember(short, UnixMicros(HOUR), UnixMicros(0)).unwrap();
-        fence.remember(long, UnixMicros(48 * HOUR), UnixMicros(0)).unwrap();
+        let mut fence = Fence::open(&path, at(0)).unwrap();
+        for (id, dies) in [(short, at(1)), (long, at(48))] {
+            fence.take(id, dies, at(0)).unwrap();
+            fence.close(id, at(0)).unwrap();
+        }
 
-        let fence = Fence::open(&path, UnixMicros(23 * HOUR)).unwrap();
+        let fence = Fence::open(&path, at(23)).unwrap();
         assert!(fence.holds(short) && fence.holds(long));
-        let fence = Fence::open(&path, UnixMicros(25 * HOUR)).unwrap();
+        let fence = Fence::open(&path, at(25)).unwrap();
         assert!(!fence.holds(short) && fence.holds(long));
+    }
+
+    #[test]
+    fn what_was_taken_and_not_closed_is_never_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fence");
+        let (open, closed) = (AttemptId::new(), AttemptId::new());
+        let mut fence = Fence::open(&path, at(0)).unwrap();
+        fence.take(open, at(1), at(0)).unwrap();
+        fence.take(closed, at(1), at(0)).unwrap();
+        fence.close(closed, at(0)).unwrap();
+
+        let fence = Fence::open(&path, at(1_000)).unwrap();
+        assert_eq!(fence.open_attempts().collect::<Vec<_>>(), [open]);
+        assert!(!fence.holds(closed));
     }
 
     #[test]
@@ -152,17 +230,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fence");
         let (first, second) = (AttemptId::new(), AttemptId::new());
-        let mut fence = Fence::open(&path, UnixMicros(0)).unwrap();
-        fence.remember(first, UnixMicros(0), UnixMicros(0)).unwrap();
-        fence.remember(second, UnixMicros(0), UnixMicros(0)).unwrap();
+        let mut fence = Fence::open(&path, at(0)).unwrap();
+        fence.take(first, at(0), at(0)).unwrap();
+        fence.take(second, at(0), at(0)).unwrap();
         let length = fs::metadata(&path).unwrap().len();
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(length - 1)
-            .unwrap();
-        let fence = Fence::open(&path, UnixMicros(1)).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(length - 1).unwrap();
+        let mut fence = Fence::open(&path, at(0)).unwrap();
         assert!(fence.holds(first) && !fence.holds(second));
+        // The tail was cut off: what comes next can be read.
+        fence.take(second, at(0), at(0)).unwrap();
+        assert!(Fence::open(&path, at(0)).unwrap().holds(second));
+    }
+
+    #[test]
+    fn the_file_does_not_grow_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fence");
+        let mut fence = Fence::open(&path, at(0)).unwrap();
+        for round in 0..2_000 {
+            let id = AttemptId::new();
+            // A day apart: each is forgotten when the next ones come.
+            fence.take(id, at(0), at(25 * round)).unwrap();
+            fence.close(id, at(25 * round)).unwrap();
+        }
+        assert!(fs::metadata(&path).unwrap().len() < 200_000);
+        assert!(Fence::open(&path, at(0)).unwrap().entries.len() < 2_000);
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! # Layout
 //! ```text
+//! <state>/fence                 every attempt that was taken; synced before anything of it runs
 //! <state>/attempts/<attempt id>/
-//!     task      the signed envelope as it came (an encoded pb::SignedEnvelope); fsynced before anything runs
-//!     state     append-only records: received, started(pid, start time, boot id), ended(outcome)
-//!     chunks    append-only encoded pb::LogChunk
+//!     state     append-only records: received(the signed envelope as it came, boot id), started(pid, start time, boot id),
+//!               ended(outcome)
+//!     chunks    append-only encoded pb::LogChunk; more in chunks.<first event>, a new one every 8 MiB
 //!     cancel    empty; present once somebody asked for the end of the attempt
 //!     scratch/  the executor's own files
 //! ```
@@ -18,11 +19,12 @@ mod fence;
 mod frame;
 mod record;
 mod recover;
+mod segments;
 
 pub use attempt::{AttemptDir, AttemptWriter};
 pub use chunks::ChunkReader;
 pub use fence::Fence;
 pub use frame::{MAX_FRAME_BYTES, Scan};
 pub use record::{AttemptRecord, Process, boot_id};
-pub(crate) use recover::end_chunk;
 pub use recover::{Closing, Recovered, Recovery, close_if_orphaned, recover};
+pub(crate) use recover::{end_chunk, gap_chunk};

@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::Path};
 
+use bytes::Bytes;
 use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use prost::Message;
 
@@ -9,6 +10,9 @@ use super::{
     attempt::AttemptDir,
     record::{AttemptRecord, boot_id},
 };
+
+/// Events of one chunk that stands for lost ones; far below what a chunk may have.
+const GAP_EVENTS_MAX: u32 = 4_096;
 
 /// An attempt that was in the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +95,7 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
     };
     let record = dir.record()?;
     let valid = valid_chunks(dir)?;
-    writer.truncate(record.valid_bytes, valid.bytes)?;
+    writer.truncate(record.valid_bytes, valid.segment, valid.bytes)?;
     if let Some(outcome) = valid.outcome {
         // The last chunk is the truth: the runner appends it before it records the end.
         if record.outcome.is_none() {
@@ -122,6 +126,8 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
 struct Valid {
     next_seq: u64,
     next_line: u64,
+    /// The segment that it ends in, and its length there.
+    segment: u64,
     bytes: u64,
     outcome: Option<pb::Outcome>,
 }
@@ -130,6 +136,7 @@ fn valid_chunks(dir: &AttemptDir) -> io::Result<Valid> {
     let mut valid = Valid {
         next_seq: 0,
         next_line: 0,
+        segment: 0,
         bytes: 0,
         outcome: None,
     };
@@ -138,12 +145,14 @@ fn valid_chunks(dir: &AttemptDir) -> io::Result<Valid> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(valid),
         Err(error) => return Err(error),
     };
+    (valid.next_seq, valid.segment) = (reader.next_seq(), reader.segment());
     loop {
         match reader.read() {
             Ok(Some(chunk)) => {
                 valid.next_line = chunk.first_line + chunk.line_count;
                 valid.outcome = chunk.outcome;
                 (valid.next_seq, valid.bytes) = (reader.next_seq(), reader.offset());
+                valid.segment = reader.segment();
             }
             Ok(None) => return Ok(valid),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(valid),
@@ -178,6 +187,44 @@ fn what_is_known(record: &AttemptRecord, now: UnixMicros) -> pb::Outcome {
         started_time_us: record.started_time_us.unwrap_or(0),
         finished_time_us: now.0,
         ..Default::default()
+    }
+}
+
+/// Stands for events from `seq` to before `until` that the cloud had, gave up, and asks for again, when they are not here
+/// any more: a note, and events without content, so that the numbers go on. At most as many as one chunk may have; the
+/// cloud then asks for the next.
+pub(crate) fn gap_chunk(id: AttemptId, seq: u64, until: u64, first_line: u64) -> pb::LogChunk {
+    let now = UnixMicros::now().0;
+    let count = u32::try_from(until - seq).map_or(GAP_EVENTS_MAX, |count| count.min(GAP_EVENTS_MAX));
+    let note = pb::event::Body::Note(pb::Note {
+        level: pb::Level::Error.into(),
+        reason: Reason::OutputLost.code().to_owned(),
+        message: "output is missing here: the cloud had it, lost it again, and the agent has it no more".to_owned(),
+    });
+    let nothing = pb::event::Body::Output(pb::Output {
+        stream: pb::Stream::Stdout.into(),
+        data: Bytes::new(),
+    });
+    let events = std::iter::once(note)
+        .chain(std::iter::repeat_n(nothing, count.saturating_sub(1) as usize))
+        .map(|body| pb::Event {
+            time_us: now,
+            body: Some(body),
+        })
+        .collect();
+    let payload = pb::EventBatch { events }.encode_to_vec();
+    pb::LogChunk {
+        attempt_id: id.to_string(),
+        first_seq: seq,
+        event_count: count,
+        first_line,
+        line_count: 0,
+        raw_size: payload.len() as u64,
+        first_time_us: now,
+        last_time_us: now,
+        codec: pb::Codec::Identity.into(),
+        payload: payload.into(),
+        outcome: None,
     }
 }
 

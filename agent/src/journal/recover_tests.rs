@@ -7,7 +7,12 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use opslink::event::EventBody;
+
+use super::{
+    super::{attempt::AttemptWriter, record::Process, segments},
+    *,
+};
 
 fn attempt(root: &Path) -> AttemptDir {
     AttemptDir::create(root, AttemptId::new(), &pb::SignedEnvelope::default()).unwrap()
@@ -39,7 +44,7 @@ fn outcome_of(dir: &AttemptDir) -> pb::Outcome {
 fn orphan(root: &Path) -> AttemptDir {
     let dir = attempt(root);
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     for first_seq in [0, 2, 4] {
         writer.append_chunk(&chunk(dir.id(), first_seq, 2, None)).unwrap();
     }
@@ -107,7 +112,7 @@ fn a_living_runner_keeps_its_attempt() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::RunnerLives);
     assert_eq!(dir.writer().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(writer);
@@ -127,7 +132,7 @@ fn an_end_that_is_in_the_chunks_counts_even_if_the_state_does_not_have_it() {
         ..Default::default()
     };
     let (mut writer, _) = dir.writer().unwrap();
-    writer.started().unwrap();
+    writer.started(Process::current()).unwrap();
     writer
         .append_chunk(&chunk(dir.id(), 0, 1, Some(outcome.clone())))
         .unwrap();
@@ -197,6 +202,92 @@ fn a_reader_finds_any_event_going_forward_and_back() {
     }
     reader.seek(6).unwrap();
     assert!(reader.read().unwrap().is_none());
+}
+
+/// Chunks of two events in segments that take only one chunk each.
+fn segmented(root: &Path, chunks: u64) -> (AttemptDir, AttemptWriter) {
+    let dir = attempt(root);
+    let (mut writer, _) = dir.writer().unwrap();
+    writer.started(Process::current()).unwrap();
+    writer.set_segment_bytes(1);
+    for number in 0..chunks {
+        writer.append_chunk(&chunk(dir.id(), number * 2, 2, None)).unwrap();
+    }
+    (dir, writer)
+}
+
+fn first_seqs(dir: &AttemptDir) -> Vec<u64> {
+    read_all(dir).iter().map(|chunk| chunk.first_seq).collect()
+}
+
+#[test]
+fn segments_read_as_one_and_any_event_in_them_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, _writer) = segmented(root.path(), 5);
+    assert_eq!(segments::list(dir.path()).unwrap(), [0, 2, 4, 6, 8]);
+    assert_eq!(first_seqs(&dir), [0, 2, 4, 6, 8]);
+    let mut reader = dir.chunks().unwrap();
+    for (seq, first) in [(9, 8), (0, 0), (5, 4), (4, 4), (3, 2), (8, 8), (1, 0)] {
+        reader.seek(seq).unwrap();
+        assert_eq!(reader.read().unwrap().unwrap().first_seq, first, "seeking {seq}");
+    }
+}
+
+#[test]
+fn a_full_disk_gets_back_what_was_acknowledged_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = segmented(root.path(), 5);
+    assert!(!writer.give_back(1, true).unwrap(), "not even one segment is whole");
+    assert!(!writer.give_back(10, false).unwrap(), "there is room: it is kept");
+    assert!(writer.give_back(5, true).unwrap());
+    assert_eq!(first_seqs(&dir), [4, 6, 8]);
+    assert!(writer.give_back(10, true).unwrap());
+    assert_eq!(first_seqs(&dir), [8], "the last segment stays");
+    writer.append_chunk(&chunk(dir.id(), 10, 2, None)).unwrap();
+    assert_eq!(first_seqs(&dir), [8, 10]);
+    // A reader that wants what is gone is told where it begins now.
+    let mut reader = dir.chunks().unwrap();
+    reader.seek(3).unwrap();
+    assert_eq!(reader.next_seq(), 8);
+    // And a runner that dies leaves an attempt that ends as any other.
+    drop(writer);
+    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 13 });
+    assert_eq!(first_seqs(&dir), [8, 10, 12]);
+}
+
+#[test]
+fn what_follows_a_damaged_segment_goes() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, writer) = segmented(root.path(), 4);
+    drop(writer);
+    let damaged = segments::path(dir.path(), 4);
+    let length = fs::metadata(&damaged).unwrap().len();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&damaged)
+        .unwrap()
+        .set_len(length - 1)
+        .unwrap();
+    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 5 });
+    assert_eq!(first_seqs(&dir), [0, 2, 4]);
+    assert_eq!(segments::list(dir.path()).unwrap(), [0, 2]);
+    assert_eq!(outcome_of(&dir).reason, "RUNNER_LOST");
+}
+
+#[test]
+fn lost_events_are_stood_for_by_as_many_without_content() {
+    let id = AttemptId::new();
+    let gap = gap_chunk(id, 10, 13, 7);
+    let events = opslink::chunk::decode(&gap).unwrap();
+    assert_eq!((gap.first_seq, gap.event_count, events.len()), (10, 3, 3));
+    assert_eq!((gap.first_line, gap.line_count), (7, 0));
+    assert!(matches!(&events[0].body, EventBody::Note(note) if note.reason == "OUTPUT_LOST"));
+    let many = gap_chunk(id, 0, 1_000_000, 0);
+    assert_eq!(
+        opslink::chunk::decode(&many).unwrap().len(),
+        many.event_count as usize,
+        "the next chunk goes on"
+    );
 }
 
 #[test]

@@ -37,10 +37,9 @@ impl InProcess {
     }
 }
 
-#[derive(Default)]
 struct MemoryJournal {
     attempts: Mutex<BTreeMap<AttemptId, Entry>>,
-    fence: Mutex<Option<Fence>>,
+    fence: Mutex<Fence>,
     notices: Notices,
 }
 
@@ -48,10 +47,23 @@ struct Entry {
     chunks: Vec<pb::LogChunk>,
     phase: Phase,
     cancel: CancellationToken,
-    expires: UnixMicros,
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self {
+            attempts: Mutex::default(),
+            fence: Mutex::new(Fence::in_memory()),
+            notices: Notices::default(),
+        }
+    }
 }
 
 impl MemoryJournal {
+    fn fence(&self) -> MutexGuard<'_, Fence> {
+        self.fence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Entry>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,21 +115,24 @@ impl Launcher for InProcess {
     }
 
     async fn start(&self, order: Order) -> Result<(), Refusal> {
-        let fenced = self.journal.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        if fenced.as_ref().is_some_and(|fence| fence.holds(order.id)) {
-            let message = "this attempt has run here before; it is not started again".to_owned();
-            return Err(Refusal {
-                reason: Reason::AttemptReplayed.code(),
-                message,
-            });
+        {
+            let mut fence = self.journal.fence();
+            if fence.holds(order.id) {
+                let message = "this attempt has run here before; it is not started again".to_owned();
+                return Err(Refusal {
+                    reason: Reason::AttemptReplayed.code(),
+                    message,
+                });
+            }
+            let dies = UnixMicros(order.envelope.expires_time_us).plus(EXPIRY_TOLERANCE);
+            // In memory it cannot fail.
+            fence.take(order.id, dies, UnixMicros::now()).ok();
         }
-        drop(fenced);
         let cancel = CancellationToken::new();
         let entry = Entry {
             chunks: Vec::new(),
             phase: Phase::Running,
             cancel: cancel.clone(),
-            expires: UnixMicros(order.envelope.expires_time_us),
         };
         self.journal.attempts().insert(order.id, entry);
         let spool = Arc::new(MemorySpool {
@@ -153,15 +168,10 @@ impl Launcher for InProcess {
     }
 
     fn forget(&self, id: AttemptId) {
-        let Some(entry) = self.journal.attempts().remove(&id) else {
-            return;
-        };
-        let mut fence = self.journal.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        let fence = fence.get_or_insert_with(Fence::in_memory);
-        // In memory it cannot fail.
-        fence
-            .remember(id, entry.expires.plus(EXPIRY_TOLERANCE), UnixMicros::now())
-            .ok();
+        if self.journal.attempts().remove(&id).is_some() {
+            // In memory it cannot fail.
+            self.journal.fence().close(id, UnixMicros::now()).ok();
+        }
     }
 
     async fn changed(&self) -> Vec<(AttemptId, Phase)> {

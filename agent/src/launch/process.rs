@@ -10,7 +10,6 @@ use std::{
 
 use async_trait::async_trait;
 use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
-use prost::Message;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -59,6 +58,10 @@ impl ProcessLauncher {
     /// Those of the disk and of the socket.
     pub fn open(state: &StateDir, program: PathBuf) -> io::Result<Self> {
         let fence = Fence::open(&state.fence(), UnixMicros::now())?;
+        // Taken, and a power cut took the folder: recovery gives each an end, so that none is silently gone.
+        for id in fence.open_attempts() {
+            AttemptDir::restore(&state.attempts(), id)?;
+        }
         let found = recover(&state.attempts(), |path, error| {
             tracing::warn!(path = %path.display(), %error, "an attempt's folder cannot be read and is left alone");
         })?;
@@ -132,16 +135,13 @@ impl Launcher for ProcessLauncher {
         // The disk blocks: it gets a thread, so that the link goes on.
         let made = tokio::task::spawn_blocking(move || shared.make(&order));
         let dir = made.await.map_err(|error| unstartable(format!("{error}")))??;
-        let early = dir.clone();
-        // The disk begins while the runner is forked. Whether it succeeds is the runner's to know: it syncs again.
-        tokio::task::spawn_blocking(move || early.sync());
         match self.fork_server.fork(&dir).await {
             Ok(Forked::Started) => {}
             Ok(Forked::Unknown) => Shared::watch(&self.shared, id),
             Err(error) => {
-                // Nothing runs: leave no trace, so that the refusal is the whole truth.
+                // Nothing runs, and the refusal is the whole truth.
                 self.shared.slots().remove(&id);
-                dir.remove().ok();
+                self.shared.close_and_remove(&dir).ok();
                 return Err(unstartable(format!("the runner cannot be started: {error}")));
             }
         }
@@ -189,7 +189,7 @@ impl Launcher for ProcessLauncher {
         // Short disk work that nobody waits for; after a crash the cloud says `archived` again.
         tokio::task::spawn_blocking(move || {
             crashpoint!("after_ack_before_delete");
-            if let Err(error) = shared.remember_and_remove(&slot.dir) {
+            if let Err(error) = shared.close_and_remove(&slot.dir) {
                 tracing::warn!(attempt = %slot.dir.id(), %error, "an archived attempt could not be removed");
             }
         });
@@ -205,42 +205,35 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the attempt into the journal. Its runner makes that durable before it runs anything.
+    fn fence(&self) -> MutexGuard<'_, Fence> {
+        self.fence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the attempt into the journal: its folder, then durably that it was taken.
     fn make(&self, order: &Order) -> Result<AttemptDir, Refusal> {
         let dir = AttemptDir::create(&self.attempts, order.id, &order.signed).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => replayed(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
-                reason: Reason::DiskFull.code(),
-                message: "no space is left for the agent's journal".to_owned(),
-            },
-            _ => unstartable(format!("the journal cannot be written: {error}")),
+            _ => unwritable(&error),
         })?;
         // Asked after the folder was made: a folder that is just being forgotten is in the fence before it goes.
-        if self
-            .fence
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .holds(order.id)
-        {
+        let mut fence = self.fence();
+        if fence.holds(order.id) {
             dir.remove().ok();
             return Err(replayed());
         }
+        let dies = UnixMicros(order.envelope.expires_time_us).plus(EXPIRY_TOLERANCE);
+        if let Err(error) = fence.take(order.id, dies, UnixMicros::now()) {
+            dir.remove().ok();
+            return Err(unwritable(&error));
+        }
+        drop(fence);
         crashpoint!("after_journal_create");
         self.slots().insert(order.id, Slot::new(dir.clone(), Phase::Running));
         Ok(dir)
     }
 
-    fn remember_and_remove(&self, dir: &AttemptDir) -> io::Result<()> {
-        let expires = dir
-            .record()
-            .ok()
-            .and_then(|record| pb::SignedEnvelope::decode(&*record.envelope).ok())
-            .and_then(|signed| pb::TaskEnvelope::decode(signed.body).ok())
-            .map_or(0, |envelope| envelope.expires_time_us);
-        let dies = UnixMicros(expires).plus(EXPIRY_TOLERANCE);
-        let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        fence.remember(dir.id(), dies, UnixMicros::now())?;
-        drop(fence);
+    fn close_and_remove(&self, dir: &AttemptDir) -> io::Result<()> {
+        self.fence().close(dir.id(), UnixMicros::now())?;
         dir.remove()
     }
 
@@ -347,6 +340,16 @@ fn replayed() -> Refusal {
     Refusal {
         reason: Reason::AttemptReplayed.code(),
         message,
+    }
+}
+
+fn unwritable(error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
+            reason: Reason::DiskFull.code(),
+            message: "no space is left for the agent's journal".to_owned(),
+        },
+        _ => unstartable(format!("the journal cannot be written: {error}")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use opslink::{pb, reason::Reason, time::UnixMicros};
 
 use super::Phase;
-use crate::journal::{AttemptDir, ChunkReader, close_if_orphaned, end_chunk};
+use crate::journal::{AttemptDir, ChunkReader, close_if_orphaned, end_chunk, gap_chunk};
 
 /// One attempt of the process launcher.
 #[derive(Debug)]
@@ -68,7 +68,12 @@ impl Slot {
         if reader.next_seq() != seq {
             reader.seek(seq)?;
         }
+        let first = reader.next_seq();
         let chunk = reader.read()?;
+        if first > seq {
+            let first_line = chunk.map_or(0, |chunk| chunk.first_line);
+            return Ok(Some(gap_chunk(self.dir.id(), seq, first, first_line)));
+        }
         if chunk.is_none() && self.phase == Phase::Ended && reader.next_seq() < seq {
             return Ok(Some(self.end_beyond(seq)?));
         }

@@ -104,10 +104,16 @@ impl DiskSpool {
     fn persist(&self, mut write: impl FnMut(&mut AttemptWriter) -> io::Result<()>) -> io::Result<Duration> {
         let start = Instant::now();
         loop {
-            let Err(error) = write(&mut lock(&self.writer)) else {
+            let mut writer = lock(&self.writer);
+            let Err(error) = write(&mut writer) else {
                 return Ok(start.elapsed());
             };
             let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            let acknowledged = lock(&self.unacknowledged).next_seq;
+            if full && writer.give_back(acknowledged, true).unwrap_or(false) {
+                continue;
+            }
+            drop(writer);
             if !full && start.elapsed() >= GIVE_UP_AFTER {
                 return Err(error);
             }
@@ -121,7 +127,13 @@ impl Spool for DiskSpool {
         let bytes = chunk.payload.len() as u64;
         let next_seq = chunk.first_seq + u64::from(chunk.event_count);
         self.wait_for_quota(bytes);
-        let waited = self.persist(|writer| writer.append_chunk(&chunk))?;
+        let acknowledged = lock(&self.unacknowledged).next_seq;
+        let waited = self.persist(|writer| {
+            writer.append_chunk(&chunk)?;
+            // What stays too long is no reason to stop.
+            writer.give_back(acknowledged, false).ok();
+            Ok(())
+        })?;
         if waited >= RETRY_AFTER {
             let message = format!(
                 "output had to wait {:.1} s because the agent's disk was full; nothing was lost. \

@@ -1,24 +1,28 @@
 //! The fork server: a small process beside the agent that forks a runner for each attempt.
 //!
 //! A program start costs several times a fork: loading, linking and touching memory anew, for every task. This process
-//! has done that once. It has one thread, no event loop and no secrets, so a fork of it is a whole runner. The agent
-//! talks to it by its standard input, a socket:
+//! has done that once. It has one thread, no event loop and no secrets, so a fork of it is a whole runner. One of them, the
+//! spare, is forked ahead and waits: no task waits for a fork. The agent talks to the server by its standard input, a
+//! socket, and the server to its spare by a pipe:
 //!
 //! ```text
-//! agent → server   u32 LE length, path of an attempt's folder
-//! server → agent   S started · F not started · X ended, then 16 bytes attempt id, i32 LE: 0 · errno · exit status
+//! agent → server → spare   u32 LE length, path of an attempt's folder
+//! server → agent           S started · F not started · X ended, then 16 bytes attempt id, i32 LE: 0 · errno · exit status
 //! ```
-//! It ends when the agent does; its runners live on. What they say about themselves, a panic say, goes where the
-//! agent's own log goes.
+//! The server ends when the agent does, and the spare when the server does; runners live on. What they say about
+//! themselves, a panic say, goes where the agent's own log goes.
 
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     os::{fd::AsFd, unix::ffi::OsStringExt, unix::net::UnixStream},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
+use bytes::Bytes;
 use fork::Fork;
 use nix::{
     errno::Errno,
@@ -30,9 +34,14 @@ use nix::{
     },
     unistd::{Pid, dup2_stdin, setsid},
 };
-use opslink::id::AttemptId;
+use opslink::{
+    event::{Event, EventBody, Stream},
+    id::AttemptId,
+    pb,
+};
 
-use crate::journal::AttemptDir;
+use super::{Spool, conclude::Verdict, sealer::Sealer};
+use crate::journal::{AttemptDir, boot_id};
 
 /// Longest path of an attempt's folder.
 const PATH_MAX: usize = 4_096;
@@ -93,18 +102,47 @@ pub(crate) fn request(attempt: &Path) -> Vec<u8> {
 pub enum Served {
     /// The agent is gone.
     Done,
-    /// This process is a fresh runner, for the attempt in this folder.
-    Runner(PathBuf),
+    /// This process is a fresh one, which is to become a runner.
+    Spare(Spare),
 }
 
-/// Forks a runner for every folder that the agent names. Returns in the server when the agent is gone, and in every
-/// runner at once.
+/// A process that waits to become a runner.
+#[derive(Debug)]
+pub struct Spare {
+    orders: PipeReader,
+}
+
+impl Spare {
+    /// Waits for the folder of an attempt; `None` when the server is gone and there will be none.
+    ///
+    /// # Errors
+    /// Those of the pipe.
+    pub fn attempt(mut self) -> io::Result<Option<PathBuf>> {
+        read_request(&mut self.orders)
+    }
+}
+
+/// The server's end of a spare.
+struct Ahead {
+    pid: Pid,
+    orders: PipeWriter,
+}
+
+/// What a fork has made of this process.
+enum Forked {
+    Child(Spare),
+    Parent(Ahead),
+}
+
+/// Makes a runner for every folder that the agent names. Returns in the server when the agent is gone, and in every
+/// process that it forks at once.
 ///
 /// # Errors
 /// The socket or the kernel's calls failed; runners live on without the server.
 pub fn serve() -> io::Result<Served> {
     // Out of the terminal's group: Ctrl-C ends the agent, and that ends this.
     setsid().ok();
+    warm_up();
     let mut agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let nothing = File::open("/dev/null")?;
     dup2_stdin(&nothing)?;
@@ -113,11 +151,24 @@ pub fn serve() -> io::Result<Served> {
     chld.thread_block()?;
     let ends = SignalFd::with_flags(&chld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut runners: Vec<(Pid, AttemptId)> = Vec::new();
+    let mut ahead: Option<Ahead> = None;
     loop {
+        if ahead.is_none() {
+            match fork_spare() {
+                Ok(Forked::Child(spare)) => {
+                    drop((agent, ends));
+                    chld.thread_unblock()?;
+                    return Ok(Served::Spare(spare));
+                }
+                Ok(Forked::Parent(spare)) => ahead = Some(spare),
+                // Told when a runner is wanted, and there is still none.
+                Err(_) => {}
+            }
+        }
         let (spoken, ended) = wait(&agent, &ends)?;
         if ended {
             while ends.read_signal()?.is_some() {}
-            reap(&mut agent, &mut runners)?;
+            reap(&mut agent, &mut runners, &mut ahead)?;
         }
         if !spoken {
             continue;
@@ -126,21 +177,62 @@ pub fn serve() -> io::Result<Served> {
             return Ok(Served::Done);
         };
         let id = AttemptDir::open(&attempt)?.id();
-        match fork::fork() {
-            Ok(Fork::Child) => {
-                drop((agent, ends));
-                chld.thread_unblock()?;
-                return Ok(Served::Runner(attempt));
-            }
-            Ok(Fork::Parent(pid)) => {
-                runners.push((Pid::from_raw(pid), id));
+        loop {
+            let Some(mut spare) = ahead.take() else {
+                match fork_spare() {
+                    Ok(Forked::Child(spare)) => {
+                        drop((agent, ends));
+                        chld.thread_unblock()?;
+                        return Ok(Served::Spare(spare));
+                    }
+                    Ok(Forked::Parent(spare)) => {
+                        ahead = Some(spare);
+                        continue;
+                    }
+                    Err(error) => {
+                        let errno = error.raw_os_error().unwrap_or_default();
+                        agent.write_all(&Word::Unstartable(id, errno).to_bytes())?;
+                        break;
+                    }
+                }
+            };
+            // Somebody may have killed it: then the next one.
+            if spare.orders.write_all(&request(&attempt)).is_ok() {
+                runners.push((spare.pid, id));
                 agent.write_all(&Word::Started(id).to_bytes())?;
-            }
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or_default();
-                agent.write_all(&Word::Unstartable(id, errno).to_bytes())?;
+                break;
             }
         }
+    }
+}
+
+/// Does once what every fork would do anew: asks the processor what it can (a trap in a virtual machine, again for each
+/// library), and brings the code of a short attempt into memory.
+fn warm_up() {
+    struct Nowhere;
+    impl Spool for Nowhere {
+        fn append(&self, _chunk: pb::LogChunk) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    boot_id();
+    let mut sealer = Sealer::new(AttemptId::new(), Arc::new(Nowhere));
+    let body = EventBody::Output {
+        stream: Stream::Stdout,
+        data: Bytes::from_static(b"a line\n"),
+    };
+    sealer.push(Event { time_us: 0, body }, Duration::ZERO);
+    sealer.finish(Verdict::canceled_before_start());
+}
+
+fn fork_spare() -> io::Result<Forked> {
+    let (theirs, orders) = io::pipe()?;
+    match fork::fork()? {
+        Fork::Child => Ok(Forked::Child(Spare { orders: theirs })),
+        Fork::Parent(pid) => Ok(Forked::Parent(Ahead {
+            pid: Pid::from_raw(pid),
+            orders,
+        })),
     }
 }
 
@@ -158,7 +250,7 @@ fn wait(agent: &UnixStream, ends: &SignalFd) -> io::Result<(bool, bool)> {
     Ok((agent, ends))
 }
 
-fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>) -> io::Result<()> {
+fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>, ahead: &mut Option<Ahead>) -> io::Result<()> {
     loop {
         let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code),
@@ -167,6 +259,9 @@ fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>) -> io::Resu
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
+        if ahead.as_ref().is_some_and(|spare| spare.pid == pid) {
+            *ahead = None;
+        }
         if let Some(at) = runners.iter().position(|(known, _)| *known == pid) {
             let (_, id) = runners.swap_remove(at);
             agent.write_all(&Word::Ended(id, status).to_bytes())?;
@@ -174,9 +269,9 @@ fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>) -> io::Resu
     }
 }
 
-fn read_request(agent: &mut UnixStream) -> io::Result<Option<PathBuf>> {
+fn read_request(from: &mut impl Read) -> io::Result<Option<PathBuf>> {
     let mut length = [0; 4];
-    match agent.read_exact(&mut length) {
+    match from.read_exact(&mut length) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -187,7 +282,7 @@ fn read_request(agent: &mut UnixStream) -> io::Result<Option<PathBuf>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a path that is too long"));
     }
     let mut path = vec![0; length];
-    agent.read_exact(&mut path)?;
+    from.read_exact(&mut path)?;
     Ok(Some(OsString::from_vec(path).into()))
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     connections::{self, Connections},
     executor,
-    journal::AttemptDir,
+    journal::{AttemptDir, Process},
 };
 
 /// Why a runner could not do its job. The agent learns it from the exit code, and reports the attempt as lost.
@@ -39,50 +39,68 @@ pub enum Error {
     /// An attempt starts at most once.
     #[error("the attempt has been started before")]
     StartedBefore,
+    /// The fork server's socket, or the pipe to a spare, is broken.
+    #[error("the fork server has failed")]
+    ForkServer(#[source] io::Error),
     /// The machine has no resources for an event loop.
     #[error("no event loop can be started")]
     Runtime(#[source] io::Error),
 }
 
-/// Runs the attempt in `dir` to its end. `socket` is the agent's.
-///
-/// # Errors
-/// Only when nothing was started, or when the end could not be written.
-pub fn main(dir: &Path, socket: &Path) -> Result<(), Error> {
-    // Fails when the launcher has done it already, which is as good.
-    setsid().ok();
-    // Fails on kernels older than 3.4; then processes that fork twice are found by their session only.
-    prctl::set_child_subreaper(true).ok();
+/// A runner that lacks only its attempt. Everything that needs no attempt is done here, ahead of it.
+pub struct Runner {
+    runtime: tokio::runtime::Runtime,
+    process: Process,
+}
 
-    let attempt = AttemptDir::open(dir).map_err(Error::Journal)?;
-    let (mut writer, record) = attempt.writer().map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::StartedBefore,
-        _ => Error::Journal(error),
-    })?;
-    let signed = pb::SignedEnvelope::decode(&*record.envelope).map_err(Error::Envelope)?;
-    let envelope = pb::TaskEnvelope::decode(signed.body).map_err(Error::Envelope)?;
-    writer.started().map_err(Error::Journal)?;
-    let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
+impl Runner {
+    /// Makes this process a runner.
+    ///
+    /// # Errors
+    /// The machine has no resources for an event loop.
+    pub fn prepare() -> Result<Self, Error> {
+        // Fails when this process leads its session already, which is as good.
+        setsid().ok();
+        // Fails on kernels older than 3.4; then processes that fork twice are found by their session only.
+        prctl::set_child_subreaper(true).ok();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Runtime)?;
+        Ok(Self {
+            runtime,
+            process: Process::current(),
+        })
+    }
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
-    let outcome = runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        let agent = AgentSocket::start(socket, attempt.id(), Arc::clone(&spool), cancel.clone());
-        if attempt.cancel_requested() {
-            cancel.cancel();
-        }
-        // The agent is dialed, and its own sync has gone far.
-        tokio::task::yield_now().await;
-        attempt.sync().map_err(Error::Journal)?;
-        let outcome = run(envelope, dir, Arc::clone(&spool), cancel).await;
-        let recorded = spool.ended(&outcome);
-        agent.ended().await;
-        recorded.map(|()| outcome).map_err(Error::Journal)
-    });
-    outcome.map(drop)
+    /// Runs the attempt in `dir` to its end. `socket` is the agent's.
+    ///
+    /// # Errors
+    /// Only when nothing was started, or when the end could not be written.
+    pub fn run(self, dir: &Path, socket: &Path) -> Result<(), Error> {
+        let attempt = AttemptDir::open(dir).map_err(Error::Journal)?;
+        let (mut writer, record) = attempt.writer().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::StartedBefore,
+            _ => Error::Journal(error),
+        })?;
+        let signed = pb::SignedEnvelope::decode(&*record.envelope).map_err(Error::Envelope)?;
+        let envelope = pb::TaskEnvelope::decode(signed.body).map_err(Error::Envelope)?;
+        writer.started(self.process).map_err(Error::Journal)?;
+        let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
+
+        let outcome = self.runtime.block_on(async {
+            let cancel = CancellationToken::new();
+            let agent = AgentSocket::start(socket, attempt.id(), Arc::clone(&spool), cancel.clone());
+            if attempt.cancel_requested() {
+                cancel.cancel();
+            }
+            let outcome = run(envelope, dir, Arc::clone(&spool), cancel).await;
+            let recorded = spool.ended(&outcome);
+            agent.ended().await;
+            recorded.map(|()| outcome).map_err(Error::Journal)
+        });
+        outcome.map(drop)
+    }
 }
 
 async fn run(envelope: pb::TaskEnvelope, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {

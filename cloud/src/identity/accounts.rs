@@ -1,7 +1,6 @@
 //! People: logging in and out, changing a password, and the first admin.
 
 use std::{
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use opslink::{id::UserId, problem::Problem, reason::Reason, time::UnixMicros};
 
 use super::{
     Caller, Gate,
-    attempts::Attempts,
+    attempts::{Attempts, address_key},
     password::{self, MAX_BYTES, MIN_CHARS, Passwords},
     secret,
 };
@@ -298,36 +297,7 @@ fn password_problem(error: password::Error) -> Problem {
     }
 }
 
-/// One bucket per IPv4 address or IPv6 /64: who has one of those has all of its addresses.
-fn address_key(peer: &str) -> String {
-    match peer
-        .parse::<std::net::SocketAddr>()
-        .map(|address| address.ip().to_canonical())
-    {
-        Ok(IpAddr::V4(address)) => address.to_string(),
-        Ok(IpAddr::V6(address)) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-        Err(_) => "unknown".to_owned(),
-    }
-}
-
 /// Returns a stranger's text as it may stand in the audit log.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_network_share_a_bucket() {
-        assert_eq!(address_key("10.0.0.1:1"), address_key("10.0.0.1:2"));
-        assert_ne!(address_key("10.0.0.1:1"), address_key("10.0.0.2:1"));
-        assert_eq!(address_key("[2001:db8::1]:1"), address_key("[2001:db8::ffff]:9"));
-        assert_ne!(address_key("[2001:db8::1]:1"), address_key("[2001:db8:0:1::1]:1"));
-        assert_eq!(address_key("[::ffff:10.0.0.1]:1"), address_key("10.0.0.1:1"));
-    }
 }

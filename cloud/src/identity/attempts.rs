@@ -1,10 +1,11 @@
-//! Limits of password attempts, per account and per address, in memory.
+//! Limits of attempts, in memory: of passwords per account and per address, of renewals per address and per agent.
 //!
 //! A token bucket as one time per key (GCRA): the time at which the bucket is full again. An attempt is paid before
 //! the password is looked at and given back when it was right.
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ const MAX_KEYS: usize = 20_000;
 
 /// Limits of one kind of key.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     burst: u32,
     every: Duration,
     full_at: Mutex<HashMap<String, Instant>>,
@@ -22,7 +23,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// `burst` attempts at once, then one each `every`.
-    pub(super) fn new(burst: u32, every: Duration) -> Self {
+    pub(crate) fn new(burst: u32, every: Duration) -> Self {
         Self {
             burst,
             every,
@@ -31,7 +32,7 @@ impl Attempts {
     }
 
     /// Takes one attempt; when there is none, says how long to wait for one.
-    pub(super) fn take(&self, key: &str, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, key: &str, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= MAX_KEYS && !full_at.contains_key(key) {
             full_at.retain(|_, at| *at > now);
@@ -51,13 +52,25 @@ impl Attempts {
     }
 
     /// Gives one attempt back.
-    pub(super) fn give_back(&self, key: &str) {
+    pub(crate) fn give_back(&self, key: &str) {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = full_at.get_mut(key)
             && let Some(earlier) = at.checked_sub(self.every)
         {
             *at = earlier;
         }
+    }
+}
+
+/// One bucket per IPv4 address or IPv6 /64: who has one of those has all of its addresses.
+pub(crate) fn address_key(peer: &str) -> String {
+    match peer.parse::<SocketAddr>().map(|address| address.ip().to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        Err(_) => "unknown".to_owned(),
     }
 }
 
@@ -99,5 +112,14 @@ mod tests {
             attempts.take(&key.to_string(), now).unwrap();
         }
         assert!(attempts.full_at.lock().unwrap().len() <= MAX_KEYS);
+    }
+
+    #[test]
+    fn addresses_of_one_network_share_a_bucket() {
+        assert_eq!(address_key("10.0.0.1:1"), address_key("10.0.0.1:2"));
+        assert_ne!(address_key("10.0.0.1:1"), address_key("10.0.0.2:1"));
+        assert_eq!(address_key("[2001:db8::1]:1"), address_key("[2001:db8::ffff]:9"));
+        assert_ne!(address_key("[2001:db8::1]:1"), address_key("[2001:db8:0:1::1]:1"));
+        assert_eq!(address_key("[::ffff:10.0.0.1]:1"), address_key("10.0.0.1:1"));
     }
 }

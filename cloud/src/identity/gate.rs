@@ -59,6 +59,7 @@ impl Gate {
                 peer: credential::peer(request.extensions()),
                 language,
                 tls: request.extensions().get::<PeerInfo>().is_some_and(|peer| peer.tls),
+                channel: request.extensions().get::<PeerInfo>().and_then(|peer| peer.channel),
                 is_console: credential::is_console(request.metadata(), request.extensions()),
             }),
             Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin | Principal::Agent => {

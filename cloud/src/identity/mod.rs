@@ -6,12 +6,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use opslink::{id::AgentId, locale::Language, time::UnixMicros};
+use opslink::{id::AgentId, locale::Language, renewal::ChannelBinding, time::UnixMicros};
 
 use crate::store::record::{Audit, Role, User};
 
 mod accounts;
-mod attempts;
+pub(crate) mod attempts;
 mod cache;
 mod credential;
 mod gate;
@@ -33,6 +33,9 @@ pub struct PeerInfo {
     pub certificate: Option<Bytes>,
     /// False on the plain listener.
     pub tls: bool,
+    /// What only both ends of this connection know; absent where an agent's certificate says who it is, and without
+    /// TLS.
+    pub channel: Option<ChannelBinding>,
 }
 
 /// Somebody of whom nothing was asked.
@@ -44,6 +47,8 @@ pub struct Visitor {
     pub language: Language,
     /// It comes over TLS.
     pub tls: bool,
+    /// See [`PeerInfo::channel`].
+    pub channel: Option<ChannelBinding>,
     /// It is the console, on our own origin.
     pub is_console: bool,
 }

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,11 +26,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+mod lineage;
 mod outbox;
 mod session;
 #[cfg(test)]
 mod tests;
 
+use lineage::Lineages;
+pub(crate) use lineage::Verdict;
 pub use outbox::Order;
 use outbox::{Frames, Outbox};
 
@@ -172,6 +175,7 @@ struct Inner {
     reports: mpsc::Sender<Report>,
     chunks: mpsc::Sender<ChunkReport>,
     room: Arc<Semaphore>,
+    lineages: Mutex<Lineages>,
 }
 
 impl Links {
@@ -186,6 +190,7 @@ impl Links {
             reports,
             chunks,
             room,
+            lineages: Mutex::default(),
         };
         (
             Self(Arc::new(inner)),
@@ -237,6 +242,12 @@ impl Links {
             }));
             old.end(Some(problem));
         }
+    }
+
+    /// Says whether this is the only process of its agent.
+    pub(crate) fn verdict(&self, arrival: &Arrival, now: UnixMicros) -> Verdict {
+        let mut lineages = self.0.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        lineages.arrive(arrival.agent_id, &arrival.hello.process_nonce, now)
     }
 
     /// Says whether the agent holds a link.

@@ -14,7 +14,7 @@ use x509_parser::{
 
 use super::{BACKDATE, Error, Issued, ca::Ca, serial};
 
-/// How long an agent's certificate lives; it is renewed at half of this.
+/// How long an agent's certificate lives unless told otherwise; it is renewed at half of this.
 pub const AGENT_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Largest request that is looked at; a P-256 request has about 300 bytes.
@@ -27,6 +27,8 @@ pub struct AgentIdentity {
     pub agent_id: AgentId,
     /// Serial number, hexadecimal.
     pub serial: String,
+    /// Begin of validity, seconds since 1970.
+    pub not_before: i64,
     /// End of validity, seconds since 1970.
     pub not_after: i64,
 }
@@ -55,6 +57,7 @@ fn spiffe_prefix(trust_domain: &str) -> String {
 pub(super) fn issue(
     ca: &Ca,
     trust_domain: &str,
+    lifetime: Duration,
     agent: AgentId,
     csr_der: &[u8],
     now: SystemTime,
@@ -75,13 +78,14 @@ pub(super) fn issue(
         return Err(Error::Request("its key is neither ECDSA P-256 nor Ed25519"));
     }
 
-    let not_after = now + AGENT_CERTIFICATE_LIFETIME;
+    let not_after = now + lifetime;
     // Nothing of the request but its key: names, usages and constraints are ours.
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let uri = format!("{}{agent}", spiffe_prefix(trust_domain));
     params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
-    params.not_before = (now - BACKDATE).into();
+    // A tenth at most: half of a short life is over when half of its time is over.
+    params.not_before = (now - BACKDATE.min(lifetime / 10)).into();
     params.not_after = not_after.into();
     params.serial_number = Some(serial()?);
     params.is_ca = IsCa::ExplicitNoCa;
@@ -131,6 +135,7 @@ pub(super) fn identify(trust_domain: &str, certificate: &[u8]) -> Result<AgentId
     Ok(AgentIdentity {
         agent_id,
         serial: hex::encode(parsed.raw_serial()),
+        not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
     })
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod ca;
+mod expired;
 mod server;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::store::{self, Store};
 use ca::Ca;
 
 pub use agent::{AGENT_CERTIFICATE_LIFETIME, AgentIdentity, IdentityError};
+pub use expired::{Proof, Refusal};
 pub use server::{SERVER_CERTIFICATE_LIFETIME, ServerCertificate};
 
 /// How far certificates reach back, for clocks that are behind.
@@ -55,6 +57,25 @@ pub enum Error {
     Random,
 }
 
+/// How long agents' certificates are good for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentCertificates {
+    /// How long one lives; it is renewed at half of this.
+    pub lifetime: Duration,
+    /// How long after its end it still gets its agent the next one; zero is never.
+    pub window: Duration,
+}
+
+impl Default for AgentCertificates {
+    fn default() -> Self {
+        Self {
+            lifetime: AGENT_CERTIFICATE_LIFETIME,
+            // A site that is shut over the longest holidays, and a machine that waits for a spare part.
+            window: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
 /// A certificate with the chain that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
@@ -69,6 +90,7 @@ pub struct Authority {
     agents: Ca,
     servers: Ca,
     trust_domain: String,
+    terms: AgentCertificates,
     task_signing_key: Vec<u8>,
     task_public_key: Vec<u8>,
 }
@@ -120,9 +142,17 @@ impl Authority {
             agents,
             servers,
             trust_domain: format!("{instance}.opslink"),
+            terms: AgentCertificates::default(),
             task_signing_key,
             task_public_key,
         })
+    }
+
+    /// Issues agents' certificates on these terms.
+    #[must_use]
+    pub const fn with_terms(mut self, terms: AgentCertificates) -> Self {
+        self.terms = terms;
+        self
     }
 
     /// Returns the domain in the agents' SPIFFE ids; unique per cloud.
@@ -170,7 +200,8 @@ impl Authority {
     /// # Errors
     /// [`Error::Request`] when the request is malformed, not signed by its own key, or has an unusual kind of key.
     pub fn issue_agent(&self, agent: AgentId, csr_der: &[u8], now: SystemTime) -> Result<Issued, Error> {
-        agent::issue(&self.agents, &self.trust_domain, agent, csr_der, now)
+        let lifetime = self.terms.lifetime;
+        agent::issue(&self.agents, &self.trust_domain, lifetime, agent, csr_der, now)
     }
 
     /// Reads the identity out of a client certificate whose chain was verified against [`Self::agent_root`].
@@ -179,6 +210,20 @@ impl Authority {
     /// [`IdentityError`] says what is not exactly as issued.
     pub fn identify(&self, certificate: &[u8]) -> Result<AgentIdentity, IdentityError> {
         agent::identify(&self.trust_domain, certificate)
+    }
+
+    /// Says who may have the next certificate for an expired one: the agent that is named in it, if this cloud issued
+    /// it, not too long ago, and the caller holds its key. Whether that agent still belongs here is not known here.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check_expired(&self, proof: &Proof<'_>, now: SystemTime) -> Result<AgentIdentity, Refusal> {
+        expired::check(&self.agents, &self.trust_domain, self.terms.window, proof, now)
+    }
+
+    /// Returns how long after its end a certificate still gets its agent the next one.
+    pub const fn window(&self) -> Duration {
+        self.terms.window
     }
 
     /// Issues this server's certificate for these names, with a new key.

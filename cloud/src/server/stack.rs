@@ -23,7 +23,10 @@ use tonic_web::GrpcWebLayer;
 use super::{Cloud, background};
 use crate::{
     gateway,
-    service::{agent, audit, auth, enroll, join_token::JoinTokens, link, log, system, task, token},
+    service::{
+        agent, audit, auth, enroll, join_token::JoinTokens, link, log, renew_expired::ExpiredRenewals, system, task,
+        token,
+    },
 };
 
 /// Largest request of most calls.
@@ -66,6 +69,7 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
         store: store(),
         authority: authority(),
         directory: cloud.directory.clone(),
+        expired: ExpiredRenewals::new(store(), authority(), cloud.directory.clone()),
     };
     let auth = auth::Service {
         gate: gate(),

@@ -1,4 +1,5 @@
-//! `EnrollmentService`: a join token and a certificate request in, an identity out.
+//! `EnrollmentService`: a join token and a certificate request in, an identity out; and a way back for agents whose
+//! certificate has expired.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -13,7 +14,10 @@ use opslink::{
 };
 use tonic::{Request, Response, Status};
 
-use super::status::{pki_problem, store_problem, to_status};
+use super::{
+    renew_expired::ExpiredRenewals,
+    status::{pki_problem, store_problem, to_status},
+};
 use crate::{
     agents::Directory,
     authz::Rpc,
@@ -35,6 +39,8 @@ pub struct Service {
     pub authority: Arc<Authority>,
     /// Learns of the new agent.
     pub directory: Directory,
+    /// Gives expired agents their next certificate.
+    pub expired: ExpiredRenewals,
 }
 
 impl Service {
@@ -145,5 +151,18 @@ impl EnrollmentService for Service {
         joined
             .map(Response::new)
             .map_err(|problem| to_status(&problem, visitor.language))
+    }
+
+    async fn renew_expired(
+        &self,
+        request: Request<pb::RenewExpiredRequest>,
+    ) -> Result<Response<pb::RenewExpiredResponse>, Status> {
+        let visitor = self.gate.open(&request, Rpc::RenewExpired)?;
+        let issued = self.expired.renew(&visitor, request.get_ref()).await;
+        let issued = issued.map_err(|problem| to_status(&problem, visitor.language))?;
+        Ok(Response::new(pb::RenewExpiredResponse {
+            certificate_chain_der: chain(&issued),
+            ca_der: roots(&self.authority),
+        }))
     }
 }

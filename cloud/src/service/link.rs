@@ -41,11 +41,16 @@ impl LinkService for Service {
         let agent = self.gate.agent(&request, Rpc::Attach).await?;
         let language = language(request.metadata());
         let to_status = move |problem: Problem| to_status(&problem, language);
+        let (agent_id, peer) = (agent.agent_id, agent.peer.clone());
         let frames = self
             .engine
             .links()
             .attach(agent.agent_id, agent.peer, request.into_inner())
             .await;
+        if let Err(problem) = &frames {
+            // Seldom: an agent that is not let in waits for long before it comes again.
+            tracing::warn!(agent = %agent_id, peer, %problem, "an agent's link was refused");
+        }
         Ok(Response::new(
             frames
                 .map_err(to_status)?

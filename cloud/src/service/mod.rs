@@ -8,6 +8,7 @@ pub mod join_token;
 pub mod link;
 pub mod log;
 mod page;
+pub mod renew_expired;
 pub mod status;
 pub mod system;
 pub mod task;

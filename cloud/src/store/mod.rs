@@ -174,7 +174,8 @@ pub trait Store: Send + Sync + 'static {
     /// Queued or held executions whose queue deadline has passed, at most `limit`.
     async fn execution_expired(&self, now: UnixMicros, limit: u32) -> Result<Vec<Execution>>;
     /// Makes these changes, each only if its `before` still holds; returns what is now there, in the same order,
-    /// and whether it is this write's doing. Writes an attempt row when the attempt is new, else updates it.
+    /// and whether it is this write's doing. Writes an attempt row when the attempt is new, else updates it, and the
+    /// output that comes with a change (which must be the first of its attempt).
     async fn execution_apply(
         &self,
         writes: Vec<ExecutionWrite>,

@@ -293,6 +293,8 @@ pub struct ExecutionWrite {
     pub before: (ExecutionState, Option<AttemptId>),
     /// What it shall be; `revision` is ignored and set by the store.
     pub after: Execution,
+    /// All output of the attempt, when it is one small chunk: stored with the change, or not at all.
+    pub output: Option<Chunk>,
 }
 
 /// A stored chunk, as it came.
@@ -326,6 +328,11 @@ impl Chunk {
     /// Returns the first event after this chunk.
     pub const fn next_seq(&self) -> u64 {
         self.first_seq + self.event_count as u64
+    }
+
+    /// Says whether this is all output of its attempt.
+    pub const fn is_whole(&self) -> bool {
+        self.first_seq == 0 && self.outcome.is_some()
     }
 }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use opslink::{
     id::{AgentId, AttemptId},
     pb,
+    problem::Problem,
+    reason::Reason,
     task::ExecutionState,
     time::UnixMicros,
 };
@@ -22,9 +24,12 @@ use super::{
     machine::Event,
 };
 use crate::{
-    link::{Arrival, Greeting, Report},
+    link::{Arrival, Greeting, Report, Verdict},
     service::status::store_problem as problem,
-    store::{self, record::Execution},
+    store::{
+        self,
+        record::{Audit, Execution},
+    },
 };
 
 /// Takes reports until the engine stops.
@@ -82,6 +87,10 @@ impl Engine {
 
     async fn greet(&self, arrival: Arrival) {
         let agent = arrival.agent_id;
+        if let Err(problem) = self.refuse_copies(&arrival).await {
+            arrival.answer(Err(problem));
+            return self.sync_online(agent);
+        }
         match self.reconcile(&arrival).await {
             Ok(greeting) => {
                 tracing::info!(agent_id = %agent, peer = arrival.peer, epoch = greeting.session_epoch, "agent is here");
@@ -93,6 +102,34 @@ impl Engine {
             }
         }
         self.sync_online(agent);
+    }
+
+    /// Keeps out an agent whose state folder was copied: both of it, since nobody here can tell which is the right one.
+    async fn refuse_copies(&self, arrival: &Arrival) -> Result<(), Problem> {
+        let agent = arrival.agent_id;
+        let verdict = self.links.verdict(arrival, UnixMicros::now());
+        if verdict == Verdict::Single {
+            return Ok(());
+        }
+        let cloned = || Problem::new(Reason::AgentCloned);
+        self.links.disconnect(agent, cloned());
+        if verdict == Verdict::FoundTwo {
+            tracing::error!(agent_id = %agent, peer = arrival.peer, "two processes use one agent's identity; both are kept out");
+            let audit = Audit {
+                time: UnixMicros::now(),
+                actor: "system".to_owned(),
+                actor_role: None,
+                action: "agent.quarantine",
+                resource: format!("agent/{agent}"),
+                detail: "two processes use this identity at the same time".to_owned(),
+                peer: arrival.peer.clone(),
+            };
+            // Without the row both stay out all the same.
+            if let Err(error) = self.store.audit_insert(audit).await {
+                tracing::warn!(agent_id = %agent, %error, "the audit row of a quarantine was not stored");
+            }
+        }
+        Err(cloned())
     }
 
     async fn reconcile(&self, arrival: &Arrival) -> store::Result<Greeting> {
@@ -168,12 +205,7 @@ impl Engine {
                 _ => None,
             };
             let events = event.into_iter().map(|event| (event, now)).collect();
-            intents.push(Intent {
-                execution,
-                info,
-                events,
-                next_seq: 0,
-            });
+            intents.push(Intent::new(execution, info, events));
         }
         self.commit_dispatches(intents, None).await
     }
@@ -194,6 +226,9 @@ impl Engine {
         let mut wanted = Vec::with_capacity(ids.len());
         for (attempt, next_seq) in ids.into_iter().zip(next_seqs) {
             let Some(report) = reported.get(&attempt) else { continue };
+            if next_seq > 0 {
+                self.book.note_output(attempt);
+            }
             let has_all = report.phase() == pb::AttemptPhase::Ended && next_seq >= report.next_seq;
             let mut answer = pb::AttemptWanted {
                 attempt_id: attempt.to_string(),

@@ -69,6 +69,8 @@ impl TaskInfo {
 pub(crate) struct Live {
     pub(crate) info: Arc<TaskInfo>,
     pub(crate) execution: Execution,
+    /// Some of its output is stored, or may be.
+    has_output: bool,
 }
 
 /// The attempts at work, and the slots of the agents.
@@ -121,11 +123,27 @@ impl Book {
         let live = || Live {
             info: info.clone(),
             execution: execution.clone(),
+            has_output: false,
         };
         let mut entry = self.live.entry(attempt).or_insert_with(live);
         if execution.revision > entry.execution.revision {
-            *entry = live();
+            *entry = Live {
+                has_output: entry.has_output,
+                ..live()
+            };
         }
+    }
+
+    /// Notes that some output of the attempt is stored, or may be.
+    pub(crate) fn note_output(&self, attempt: AttemptId) {
+        if let Some(mut live) = self.live.get_mut(&attempt) {
+            live.has_output = true;
+        }
+    }
+
+    /// Says whether the attempt is at work and nothing of its output is stored.
+    pub(crate) fn has_no_output(&self, attempt: AttemptId) -> bool {
+        self.live.get(&attempt).is_some_and(|live| !live.has_output)
     }
 
     pub(crate) fn info(&self, task: TaskId) -> Option<Arc<TaskInfo>> {

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     store::{
         self,
-        record::{Audit, Execution, ExecutionWrite},
+        record::{Audit, Chunk, Execution, ExecutionWrite},
     },
-    tail::Item,
+    tail::{Item, LiveChunk},
 };
 
 /// Rounds against writers that were faster; each round somebody made progress, and an execution has few steps.
@@ -30,6 +30,28 @@ pub(crate) struct Intent {
     pub(crate) events: Vec<(Event, UnixMicros)>,
     /// For the last acknowledgement: first event that the store does not have.
     pub(crate) next_seq: u64,
+    /// All output of the attempt, when it is one small chunk and comes with the end.
+    pub(crate) output: Option<WholeOutput>,
+}
+
+impl Intent {
+    /// Nothing but these events.
+    pub(crate) const fn new(execution: Execution, info: Arc<TaskInfo>, events: Vec<(Event, UnixMicros)>) -> Self {
+        Self {
+            execution,
+            info,
+            events,
+            next_seq: 0,
+            output: None,
+        }
+    }
+}
+
+/// All output of an attempt, as it is stored and as it is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct WholeOutput {
+    pub(crate) row: Chunk,
+    pub(crate) live: Arc<LiveChunk>,
 }
 
 struct Stepped {
@@ -53,6 +75,7 @@ impl Engine {
                 let before = life_of(&intent.execution);
                 let stepped = fold(&before, &intent);
                 if stepped.life == before {
+                    self.keep_output(&intent).await?;
                     self.finish(&intent, &intent.execution, &stepped.actions);
                     if let Some(slot) = done.get_mut(index) {
                         *slot = Some(intent.execution);
@@ -63,6 +86,7 @@ impl Engine {
                 writes.push(ExecutionWrite {
                     before,
                     after: with_life(&intent.execution, stepped.life),
+                    output: intent.output.as_ref().map(|output| output.row.clone()),
                 });
                 written.push((index, intent, stepped.actions));
             }
@@ -75,6 +99,9 @@ impl Engine {
                     intent.execution = now_there;
                     pending.push((index, intent));
                     continue;
+                }
+                if let Some(output) = intent.output.take() {
+                    self.tails.publish(intent.info.id, || Item::Chunk(output.live));
                 }
                 let publish = now_there.clone();
                 self.tails
@@ -108,14 +135,20 @@ impl Engine {
         let intents = executions.into_iter().filter_map(|execution| {
             let info = infos.get(&execution.task_id)?.clone();
             let events = events(&execution).into_iter().map(|event| (event, now)).collect();
-            Some(Intent {
-                execution,
-                info,
-                events,
-                next_seq: 0,
-            })
+            Some(Intent::new(execution, info, events))
         });
         self.commit(intents.collect(), None).await
+    }
+
+    /// Stores the output of an attempt whose end changes nothing: it may have come before, and then this does nothing.
+    async fn keep_output(&self, intent: &Intent) -> store::Result<()> {
+        let Some(output) = &intent.output else { return Ok(()) };
+        let appended = self.store.chunk_append(vec![output.row.clone()]).await?;
+        if appended.first().is_some_and(|appended| appended.stored) {
+            self.tails
+                .publish(intent.info.id, || Item::Chunk(Arc::clone(&output.live)));
+        }
+        Ok(())
     }
 
     /// What follows from something that is durable. Never waits.

@@ -98,12 +98,7 @@ impl Engine {
                 && let Some(info) = infos.get(&execution.task_id)
                 && let Some(event) = self.reserve(&execution)
             {
-                intents.push(Intent {
-                    execution,
-                    info: info.clone(),
-                    events: vec![(event, UnixMicros::now())],
-                    next_seq: 0,
-                });
+                intents.push(Intent::new(execution, info.clone(), vec![(event, UnixMicros::now())]));
             }
         }
         self.commit_dispatches(intents, None).await?;

@@ -16,7 +16,11 @@ use opslink::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Engine, commit::Intent, machine::Event};
+use super::{
+    Engine,
+    commit::{Intent, WholeOutput},
+    machine::Event,
+};
 use crate::store;
 
 /// Notes that may wait; a full queue is felt by ingest and so by the agents.
@@ -36,6 +40,7 @@ pub(crate) struct Note {
     event: Event,
     at: UnixMicros,
     next_seq: u64,
+    output: Option<WholeOutput>,
 }
 
 impl Note {
@@ -46,6 +51,7 @@ impl Note {
             event,
             at: UnixMicros::now(),
             next_seq: 0,
+            output: None,
         }
     }
 
@@ -77,6 +83,14 @@ impl Note {
                     verified,
                 },
             )
+        }
+    }
+
+    /// The same with all output of the attempt, which is stored with its end.
+    pub(crate) fn with_output(self, output: WholeOutput) -> Self {
+        Self {
+            output: Some(output),
+            ..self
         }
     }
 
@@ -136,6 +150,9 @@ async fn apply(engine: &Engine, notes: &[Note]) -> store::Result<()> {
             continue;
         }
         intent.next_seq = intent.next_seq.max(note.next_seq);
+        if let Some(output) = &note.output {
+            intent.output = Some(output.clone());
+        }
         intent.events.push((note.event.clone(), note.at));
     }
     let intents = order.iter().filter_map(|attempt| intents.remove(attempt)).collect();
@@ -146,12 +163,7 @@ async fn apply(engine: &Engine, notes: &[Note]) -> store::Result<()> {
 /// The execution that a note is about; none when the note means nothing any more.
 async fn intent(engine: &Engine, note: &Note) -> store::Result<Option<Intent>> {
     if let Some(live) = engine.book.live(note.attempt) {
-        return Ok(Some(Intent {
-            execution: live.execution,
-            info: live.info,
-            events: Vec::new(),
-            next_seq: 0,
-        }));
+        return Ok(Some(Intent::new(live.execution, live.info, Vec::new())));
     }
     let Some(execution) = engine.store.execution_by_attempt(note.attempt).await? else {
         tracing::warn!(agent_id = %note.agent, attempt_id = %note.attempt, "agent speaks of an unknown attempt");
@@ -162,19 +174,17 @@ async fn intent(engine: &Engine, note: &Note) -> store::Result<Option<Intent>> {
         return Ok(None);
     }
     if execution.attempt_id != Some(note.attempt) {
-        // An older attempt: nothing changes, and its journal may go when its end is stored.
+        // An older attempt: nothing changes but its output, and its journal may go when its end is stored.
+        if let Some(output) = &note.output {
+            engine.store.chunk_append(vec![output.row.clone()]).await?;
+        }
         if matches!(note.event, Event::Ended { .. }) {
             engine.links.send_ack(note.agent, note.attempt, note.next_seq, true);
         }
         return Ok(None);
     }
     let info = engine.info(execution.task_id).await?;
-    Ok(Some(Intent {
-        execution,
-        info,
-        events: Vec::new(),
-        next_seq: 0,
-    }))
+    Ok(Some(Intent::new(execution, info, Vec::new())))
 }
 
 fn foreign(engine: &Engine, note: &Note) {

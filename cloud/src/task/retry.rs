@@ -127,12 +127,7 @@ impl Engine {
             if !hold && self.links.is_live(execution.agent_id) && self.book.take_slot(execution.agent_id, fresh) {
                 events.push((Event::Dispatch { fresh }, now));
             }
-            intents.push(Intent {
-                execution,
-                info: info.clone(),
-                events,
-                next_seq: 0,
-            });
+            intents.push(Intent::new(execution, info.clone(), events));
         }
         let audit = caller.audit(
             "task.retry",

@@ -72,12 +72,7 @@ impl Engine {
         let intents = held.into_iter().take(room).map(|execution| {
             let mut events = vec![(Event::Release { deadline }, now)];
             events.extend(self.reserve(&execution).map(|event| (event, now)));
-            Intent {
-                execution,
-                info: info.clone(),
-                events,
-                next_seq: 0,
-            }
+            Intent::new(execution, info.clone(), events)
         });
         let released = self.commit_dispatches(intents.collect(), None).await?;
         for execution in released

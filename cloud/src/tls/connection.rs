@@ -10,6 +10,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use opslink::renewal::{ChannelBinding, EXPORTER_LABEL};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,6 +37,13 @@ pub struct Limits {
     pub age_grace: Duration,
     /// Time between the stop of the server and being cut.
     pub drain: Duration,
+}
+
+impl Limits {
+    /// Returns how long a connection can last at most.
+    pub fn longest_life(&self) -> Duration {
+        self.max_age.mul_f64(1.1) + self.age_grace
+    }
 }
 
 impl Default for Limits {
@@ -87,6 +95,7 @@ impl Door {
                 addr,
                 certificate: None,
                 tls: false,
+                channel: None,
             };
             return self.http(io, peer, &self.any).await;
         };
@@ -112,6 +121,13 @@ impl Door {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map(|leaf| Bytes::copy_from_slice(leaf.as_ref()));
+        let channel = match &certificate {
+            Some(_) => None,
+            None => session
+                .export_keying_material([0; 32], EXPORTER_LABEL, None)
+                .ok()
+                .map(ChannelBinding),
+        };
         let builder = match (session.alpn_protocol(), &certificate) {
             (Some(b"h2"), Some(_)) => &self.agents,
             (Some(b"h2"), None) => &self.clients,
@@ -123,6 +139,7 @@ impl Door {
                 addr,
                 certificate,
                 tls: true,
+                channel,
             },
             builder,
         )

@@ -1,11 +1,16 @@
 //! A cloud in this process on free ports, and clients for it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hyper_util::rt::TokioIo;
 use opslink::{
     id::{AgentId, TokenId},
     pb,
+    renewal::{ChannelBinding, EXPORTER_LABEL},
     time::UnixMicros,
 };
 use opslink_cloud::{
@@ -95,6 +100,14 @@ impl Edge {
 
     /// A client of the TLS port, with an agent's certificate or without.
     pub(crate) async fn encrypted(&self, identity: Option<&Identity>) -> Result<Channel, tonic::transport::Error> {
+        self.bound(identity).await.map(|(channel, _)| channel)
+    }
+
+    /// The same, with what only the two ends of the connection know.
+    pub(crate) async fn bound(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<(Channel, ChannelBinding), tonic::transport::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(self.cloud.authority.server_root().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -110,17 +123,25 @@ impl Edge {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let addr = self.tls_addr;
+        let binding = Arc::new(Mutex::new(ChannelBinding([0; 32])));
+        let made = Arc::clone(&binding);
         let connect = tower::service_fn(move |_: http::Uri| {
-            let connector = connector.clone();
+            let (connector, made) = (connector.clone(), Arc::clone(&made));
             async move {
                 let tcp = tokio::net::TcpStream::connect(addr).await?;
                 let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
-                connector.connect(name, tcp).await.map(TokioIo::new)
+                let stream = connector.connect(name, tcp).await?;
+                let (_, session) = stream.get_ref();
+                let secret = session.export_keying_material([0; 32], EXPORTER_LABEL, None);
+                *made.lock().unwrap() = ChannelBinding(secret.unwrap());
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         });
-        Endpoint::from_static("http://localhost")
+        let channel = Endpoint::from_static("http://localhost")
             .connect_with_connector(connect)
-            .await
+            .await?;
+        let binding = *binding.lock().unwrap();
+        Ok((channel, binding))
     }
 
     /// Puts an API token into the store and returns its secret.

@@ -8,6 +8,7 @@
 )]
 
 mod authz;
+mod expired;
 mod harness;
 mod join;
 mod login;

@@ -163,6 +163,8 @@ token-revoked = { $id } is revoked.
 
 ## Running
 
+fold-same = (the same lines as the first group)
+fold-too-large = (more than 1 MiB: shown whole instead of compared)
 run-started = task { $id } · { $n ->
     [1] 1 target
    *[other] { $n } targets

@@ -163,6 +163,8 @@ token-revoked = 已吊销 { $id }。
 
 ## 运行
 
+fold-same = （与第一组的内容相同）
+fold-too-large = （超过 1 MiB：不作比较，完整显示）
 run-started = 任务 { $id } · { $n } 个目标 · Ctrl-C 脱离
 run-detach-hint = { $n } 个目标。查看：{ $logs }
 run-dry = 将在 { $n } 个目标上运行。什么都没有运行。

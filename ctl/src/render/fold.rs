@@ -1,16 +1,24 @@
-//! `--fold`: the same output of many agents is shown once, with their names. Output is gathered until its end, since
-//! only then it is known what is the same; what is large goes to a nameless temporary file meanwhile.
+//! `--fold`: the same output of many agents is shown once, with their names; what others said, as its differences from
+//! that. Output is gathered until its end, since only then it is known what is the same; what is large goes to a nameless
+//! temporary file meanwhile.
 
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
-    io::{self, Seek, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
 };
 
+use opslink::event::Stream;
 use ring::digest::{Context, SHA256};
 use tempfile::SpooledTempFile;
 
-use crate::render::{PerStream, escape};
+use crate::{
+    render::{
+        PerStream, escape,
+        fold_diff::{self, Difference},
+    },
+    text::text,
+};
 
 /// Kept in memory per agent and stream; thousands of agents rarely say more than this each.
 const MEMORY_BYTES: usize = 256 * 1024;
@@ -56,12 +64,24 @@ struct Group {
     said: PerStream<Gathered>,
 }
 
-/// Writes each output once, that of most agents first. The names are on stdout, and on stderr too where it is read
-/// apart from stdout.
+/// Where one stream is shown.
+pub(super) struct Way<'a, W> {
+    to: &'a mut W,
+    color: bool,
+}
+
+impl<'a, W: Write> Way<'a, W> {
+    /// Shows on this writer.
+    pub(super) const fn new(to: &'a mut W, color: bool) -> Self {
+        Self { to, color }
+    }
+}
+
+/// Writes each output once, that of most agents first. The others are shown as their differences from that one, where
+/// this is shorter. The names are on stdout, and on stderr too where it is read apart from stdout.
 pub(super) fn show(
     all: Vec<(String, PerStream<Gathered>)>,
-    out: &mut impl Write,
-    err: &mut impl Write,
+    ways: &mut PerStream<Way<'_, impl Write>>,
     same_screen: bool,
 ) -> io::Result<()> {
     let mut groups: BTreeMap<(Vec<u8>, Vec<u8>), Group> = BTreeMap::new();
@@ -78,29 +98,98 @@ pub(super) fn show(
     let mut groups: Vec<Group> = groups.into_values().collect();
     groups.iter_mut().for_each(|group| group.agents.sort_unstable());
     groups.sort_by(|a, b| (Reverse(a.agents.len()), &a.agents).cmp(&(Reverse(b.agents.len()), &b.agents)));
+    let mut groups = groups.into_iter();
+    let Some(mut largest) = groups.next() else {
+        return Ok(());
+    };
+    let largest_said = PerStream {
+        out: Said::of(&mut largest.said.out)?,
+        err: Said::of(&mut largest.said.err)?,
+    };
+    let largest_name = name(&largest.agents);
+    show_group(&mut largest, ways, same_screen, |gathered, way, _| {
+        copy(gathered, way.to)
+    })?;
     for mut group in groups {
-        let head = head(&group.agents);
-        out.write_all(head.as_bytes())?;
-        copy(&mut group.said.out, out)?;
-        out.flush()?;
-        if !group.said.err.is_empty {
-            if !same_screen {
-                err.write_all(head.as_bytes())?;
-            }
-            copy(&mut group.said.err, err)?;
-            err.flush()?;
-        }
+        let name = name(&group.agents);
+        show_group(&mut group, ways, same_screen, |gathered, way, stream| {
+            show_odd(largest_said.of(stream), &largest_name, gathered, &name, way)
+        })?;
     }
     Ok(())
 }
 
-fn head(agents: &[String]) -> String {
+fn show_group<W: Write>(
+    group: &mut Group,
+    ways: &mut PerStream<Way<'_, W>>,
+    same_screen: bool,
+    mut body: impl FnMut(&mut Gathered, &mut Way<'_, W>, Stream) -> io::Result<()>,
+) -> io::Result<()> {
+    let head = format!("── {} ──\n", name(&group.agents));
+    ways.out.to.write_all(head.as_bytes())?;
+    body(&mut group.said.out, &mut ways.out, Stream::Stdout)?;
+    ways.out.to.flush()?;
+    if !group.said.err.is_empty {
+        if !same_screen {
+            ways.err.to.write_all(head.as_bytes())?;
+        }
+        body(&mut group.said.err, &mut ways.err, Stream::Stderr)?;
+        ways.err.to.flush()?;
+    }
+    Ok(())
+}
+
+/// Shows one stream of a smaller group.
+fn show_odd<W: Write>(
+    first: &Said,
+    first_name: &str,
+    gathered: &mut Gathered,
+    name: &str,
+    way: &mut Way<'_, W>,
+) -> io::Result<()> {
+    let said = Said::of(gathered)?;
+    let (Some(old), Some(new)) = (&first.bytes, &said.bytes) else {
+        writeln!(way.to, "{}", text("fold-too-large", &[]))?;
+        return copy(gathered, way.to);
+    };
+    match fold_diff::compare(old, new, way.color) {
+        // Nothing to be saved by a sentence.
+        Difference::None if fold_diff::is_short(new) => copy(gathered, way.to),
+        Difference::None => writeln!(way.to, "{}", text("fold-same", &[])),
+        Difference::TooMuch => copy(gathered, way.to),
+        Difference::Lines(lines) => {
+            writeln!(way.to, "--- {first_name}\n+++ {name}")?;
+            way.to.write_all(&lines)
+        }
+    }
+}
+
+/// What was said, unless it is too large to be compared.
+struct Said {
+    bytes: Option<Vec<u8>>,
+}
+
+impl Said {
+    fn of(gathered: &mut Gathered) -> io::Result<Self> {
+        let length = gathered.bytes.seek(SeekFrom::End(0))?;
+        if length > fold_diff::MAX_BYTES {
+            return Ok(Self { bytes: None });
+        }
+        gathered.bytes.rewind()?;
+        let mut bytes = Vec::new();
+        gathered.bytes.read_to_end(&mut bytes)?;
+        Ok(Self { bytes: Some(bytes) })
+    }
+}
+
+/// Names of a group, and how many they are.
+fn name(agents: &[String]) -> String {
     let names: Vec<String> = agents.iter().map(|agent| escape::visible(agent)).collect();
     let count = match agents.len() {
         1 => String::new(),
         n => format!(" ({n})"),
     };
-    format!("── {}{count} ──\n", names.join(", "))
+    format!("{}{count}", names.join(", "))
 }
 
 /// Writes what was gathered, with an end of its last line.

@@ -3,6 +3,7 @@
 
 pub(crate) mod escape;
 mod fold;
+mod fold_diff;
 mod grid;
 mod lines;
 mod look;
@@ -335,7 +336,11 @@ impl Screen {
             folded.extend(source.gathered.take().map(|said| (agent, said)));
         }
         let same_screen = self.look.tty.out && self.look.tty.err;
-        fold::show(folded, &mut self.sinks.out, &mut self.sinks.err, same_screen)?;
+        let mut ways = PerStream {
+            out: fold::Way::new(&mut self.sinks.out, self.look.color.out),
+            err: fold::Way::new(&mut self.sinks.err, self.look.color.err),
+        };
+        fold::show(folded, &mut ways, same_screen)?;
         if self.look.rows == RowFormat::Json && self.last_header.is_some() {
             rows::json_end(&mut self.sinks.out, self.json_first)?;
         }

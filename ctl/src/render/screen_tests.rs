@@ -296,6 +296,55 @@ fn what_many_say_alike_is_shown_once_with_their_names() {
 }
 
 #[test]
+fn what_a_few_say_otherwise_is_shown_as_its_difference() {
+    let (mut screen, out, err) = screen(Look {
+        many: true,
+        fold: true,
+        ..look()
+    });
+    let base: String = (0..30).map(|n| format!("package {n}\n")).collect();
+    let odd = base.replace("package 15\n", "package 15.1\n");
+    for (agent, text) in [("a", &base), ("b", &base), ("odd", &odd)] {
+        screen
+            .events(agent, [output(Stream::Stdout, text.as_bytes())].into_iter())
+            .unwrap();
+    }
+    // Says the same, and something more.
+    let more = [
+        output(Stream::Stdout, base.as_bytes()),
+        output(Stream::Stderr, b"one\ntwo\n"),
+    ];
+    screen.events("warns", more.into_iter()).unwrap();
+    screen.finish().unwrap();
+    let expected = format!(
+        "── a, b (2) ──\n{base}── odd ──\n--- a, b (2)\n+++ odd\n@@ -13,7 +13,7 @@\n package 12\n package 13\n package \
+         14\n-package 15\n+package 15.1\n package 16\n package 17\n package 18\n── warns ──\n(the same lines as the first \
+         group)\n"
+    );
+    assert_eq!(out.text(), expected);
+    assert_eq!(err.text(), "── warns ──\none\ntwo\n");
+}
+
+#[test]
+fn what_is_too_large_to_be_compared_is_shown_whole() {
+    let (mut screen, out, _) = screen(Look {
+        many: true,
+        fold: true,
+        ..look()
+    });
+    let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    let large = line.repeat(1100);
+    for (agent, first) in [("a", "1\n"), ("b", "2\n")] {
+        let parts = [output(Stream::Stdout, first.as_bytes()), output(Stream::Stdout, &large)];
+        screen.events(agent, parts.into_iter()).unwrap();
+    }
+    screen.finish().unwrap();
+    let text = out.text();
+    assert!(text.contains("── b ──\n(more than 1 MiB: shown whole instead of compared)\n2\nxxx"));
+    assert_eq!(text.len(), 2 * (large.len() + 2) + "── a ──\n── b ──\n".len() + 51);
+}
+
+#[test]
 fn folded_output_that_is_larger_than_memory_is_whole() {
     let (mut screen, out, _) = screen(Look {
         many: true,

@@ -14,7 +14,7 @@ AGENT_OFFLINE =
 AGENT_NAME_TAKEN =
     .what = 名为“{ $name }”的代理已经存在。
     .why = 已加入的代理之间名称不能重复。
-    .fix = 用 --name 换一个名称加入，或先移除旧代理：`cloudctl agent remove { $name }`。
+    .fix = 用 --name 换一个名称加入（令牌已指定名称时除外），或先移除旧代理：`cloudctl agent remove { $name }`。
 AGENT_NAME_INVALID =
     .what = “{ $name }”不能用作代理名称。
     .why = 名称为 1 到 63 个字符，只能用 a-z、0-9、点、下划线和连字符，并以字母或数字开头。
@@ -36,7 +36,19 @@ SELECTOR_EMPTY =
     .why = 否则空选择器就意味着所有机器，这不应该在无意中发生。
     .fix = 用 --agent 指定代理，用 --selector 按标签选择，或明确写 --all。
 SELECTOR_SYNTAX =
-    .what = 选择器无法解析：{ $detail }
+    .what = 选择器无法解析：{ $expected ->
+        [comma] 此处应为“,”或结尾
+        [equals] “!”之后应为“=”
+        [operator] 此处应为“=”“!=”“in”“notin”“,”或结尾
+        [key] 此处应为标签名
+        [shorter-key] 标签名最多 63 个字符
+        [shorter-value] 标签值最多 63 个字符
+        [value] 标签值只能包含 A-Z a-z 0-9 . _ - / : @ +
+        [list] 此处应为“(”
+        [list-end] 此处应为“,”或“)”
+        [shorter] 表达式过长
+       *[other] { $detail }
+    }{ $drawing }
     .why = 选择器是类似 'env=prod,dc in (bj,sh),!legacy' 的列表，每一项都必须满足。
     .fix = 修正标出的位置，并给选择器加上引号，避免被 shell 改动。
 SELECTOR_NO_MATCH =
@@ -83,7 +95,7 @@ SCRIPT_EMPTY =
     .why = 里面没有任何可以运行的内容。
     .fix = 检查文件：是否已经保存，是否选对了文件？
 SCRIPT_TOO_LARGE =
-    .what = 脚本“{ $name }”有 { $size } 字节，最多允许 { $limit } 字节。
+    .what = 脚本“{ $name }”太大：{ $size }，最多允许 { $limit }。
     .why = 脚本随任务发送到每个代理，并和任务一起保存。
     .fix = 把数据放到代理能够下载的地方，由一个短脚本去取。
 SCRIPT_NOT_FOUND =
@@ -187,11 +199,27 @@ CERTIFICATE_REQUIRED =
 CERTIFICATE_INVALID =
     .what = 客户端证书不被接受：{ $detail }。
     .why = 它必须由本云端的代理证书颁发机构签发，并且当前有效。
-    .fix = 检查机器的时钟；如果离线太久，请重置代理并重新加入。
+    .fix = 检查机器的时钟，并确认它与云端之间没有设备解密 TLS；否则执行 `opslink-agent reset`，再用新令牌加入。
 CERTIFICATE_REVOKED =
     .what = 这个代理已从云端移除。
     .why = 它的证书已吊销，ID 不会再次使用。
     .fix = 如果仍需要这台机器：执行 `opslink-agent reset`，再用新令牌加入。
+RENEWAL_PROOF_INVALID =
+    .what = 无法为过期的证书续期：{ $detail }。
+    .why = 只有持有本云端所签发证书的密钥，并且 TLS 直达云端，才能得到下一张证书。
+    .fix = 检查代理与云端之间没有设备解密 TLS，并且这确实是它的云端；否则执行 `opslink-agent reset`，再用新令牌加入。
+RENEWAL_WINDOW_PASSED =
+    .what = 这个代理的证书已于 { $expired } 过期，时间过久，无法续期。
+    .why = 证书过期后，云端只在 { $window } 内续期（`--expired-certificate-window`；0 表示从不）。
+    .fix = 重新加入：执行 `opslink-agent reset`，再用新令牌加入。也可以用更长的期限启动云端：代理会继续请求。
+CERTIFICATE_SUPERSEDED =
+    .what = 这个代理已有比 { $expired } 过期的这张更新的证书。
+    .why = 它在 { $seen } 用新证书连接过：这个状态目录是旧副本或旧备份。
+    .fix = 使用较新的状态目录。如果没有：执行 `opslink-agent reset`，再用新令牌加入。
+CLOCK_WRONG =
+    .what = 代理与云端的时钟不一致：{ $detail }。
+    .why = 证书只在一段时间内有效；其中一台机器的时间不在这段时间内。
+    .fix = 校正时间有误的那台机器（`timedatectl`）；正在运行的代理会继续尝试。
 CSR_INVALID =
     .what = 无法接受证书请求：{ $detail }。
     .why = 它必须是已签名的 PKCS#10 请求，并使用受支持的密钥。
@@ -315,6 +343,10 @@ SPOOL_FULL =
     .what = 代理没有空间保存更多输出。
     .why = 输出会留在机器上直到云端收到，而 { $limit } 已经用完。
     .fix = 恢复与云端的连接，或清理代理的状态目录。
+OUTPUT_LOST =
+    .what = 缺少一部分输出。
+    .why = 云端存储过这些输出但后来丢失（例如数据库发生主备切换），而 agent 为节省空间已不再保留。
+    .fix = 其前后的输出都完整。可将发生切换的数据库恢复到更晚的状态。
 CONNECTION_UNKNOWN =
     .what = 代理没有名为“{ $connection }”的连接。
     .why = 它知道的有：{ $known }。
@@ -370,6 +402,10 @@ FRAME_UNEXPECTED =
     .what = 帧“{ $frame }”出现在不该出现的地方。
     .why = 对方违反了链路规则，或者不是 OpsLink。
     .fix = 无需处理；如果反复出现，请连同双方版本一起报告问题。
+AGENT_CLONED =
+    .what = 两个代理同时使用这个身份，都不允许接入。
+    .why = 状态目录被复制，或机器被克隆；无法判断哪一个才是对的。
+    .fix = 停止副本，对它执行 `opslink-agent reset` 并用单独的令牌加入；一刻钟后另一个会重新接入。如果副本不是你的：`cloudctl agent remove`。
 LINK_SUPERSEDED =
     .what = 同一代理的新链路取代了它。
     .why = 一个代理只有一条链路。断线后旧链路可能残留；两台机器使用同一身份时也会这样。
@@ -412,7 +448,7 @@ DATA_TOO_NEW =
 DISK_FULL =
     .what = { $path } 没有剩余空间。
     .why = 磁盘或配额已用完。已确认的数据是安全的，新任务会被拒绝。
-    .fix = 释放空间；OpsLink 会自动继续，无需重启。
+    .fix = 释放空间。正在运行的程序会自动继续；未能启动的需要重新启动。
 DATA_FOLDER_LOCKED =
     .what = 另一个云端正在使用数据目录 { $path }。
     .why = 两个云端共用一个目录会破坏彼此的数据。

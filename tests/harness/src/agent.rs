@@ -84,6 +84,17 @@ impl Agent {
         Ok(())
     }
 
+    /// Starts it and does not wait for a link, which it may never get.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut command = Command::new(programs::ours("opslink-agent")?);
+        command.args(["run", "--state"]).arg(&self.state);
+        self.server = Some(Server::launch("opslink-agent", &mut command, &self.log())?);
+        Ok(())
+    }
+
     /// Ends the agent as a crash would.
     pub fn kill(&mut self) {
         if let Some(server) = self.server.take() {

@@ -28,6 +28,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// Password of the first admin.
     pub password: String,
+    /// More arguments of `serve`.
+    pub args: Vec<String>,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             database_url: None,
             public_url: None,
             password: PASSWORD.into(),
+            args: Vec::new(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Cloud {
         if let Some(url) = &options.public_url {
             command.args(["--public-url", url]);
         }
+        command.args(&options.args);
         Ok(command)
     }
 

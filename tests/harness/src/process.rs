@@ -89,6 +89,24 @@ impl Server {
         }
     }
 
+    /// Starts a server whose log goes to a file, and does not wait for anything.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn launch(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let file = fs::File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("start {}", Shown(command)))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+        })
+    }
+
     /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -43,6 +43,12 @@ pub(crate) const GROUPS: &[Group] = &[
         run: e2e,
     },
     Group {
+        name: "disk",
+        about: "full disks, on small file systems that are mounted for it",
+        needs: &[Tool::Mount],
+        run: disk,
+    },
+    Group {
         name: "browser",
         about: "the console in a real browser against a real cloud",
         needs: &[Tool::WasmTarget, Tool::Chromium, Tool::BrowserTests],
@@ -67,7 +73,26 @@ fn sim() -> Result<()> {
 fn e2e() -> Result<()> {
     build_binaries()?;
     // Each test starts its own cloud and agents; two at a time is what two cores bear.
-    cargo_test(&["-p", "opslink", "--test", "e2e", "--", "--test-threads", "2"])
+    let args = [
+        "-p",
+        "opslink",
+        "--test",
+        "e2e",
+        "--",
+        "--test-threads",
+        "2",
+        "--skip",
+        DISK_TESTS,
+    ];
+    cargo_test(&args)
+}
+
+/// The tests of `e2e` that mount file systems.
+const DISK_TESTS: &str = "disk_full::";
+
+fn disk() -> Result<()> {
+    build_binaries()?;
+    cargo_test(&["-p", "opslink", "--test", "e2e", "--", DISK_TESTS])
 }
 
 fn browser() -> Result<()> {

@@ -13,7 +13,7 @@ use group::{GROUPS, Group};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Groups to run (all when none is named): lint unit store sim e2e browser.
+    /// Groups to run (all when none is named): lint unit sim e2e disk browser.
     groups: Vec<String>,
     /// List the groups and what they need.
     #[arg(long)]

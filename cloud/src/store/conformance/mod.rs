@@ -20,6 +20,7 @@ mod fleet;
 mod output;
 mod people;
 mod postgres;
+mod postgres_limits;
 mod sqlite;
 mod task;
 mod work;
@@ -108,6 +109,7 @@ suite! {
         a_watcher_never_misses_a_lower_revision
         open_and_expired_executions_are_found;
     output:
+        output_that_comes_with_an_end_is_stored_with_it_or_not_at_all
         chunks_are_stored_only_when_they_continue_their_attempt
         a_batch_may_hold_many_chunks_of_many_attempts
         of_racing_chunks_for_one_place_one_is_stored
@@ -236,6 +238,7 @@ fn dispatch(execution: &Execution) -> ExecutionWrite {
     ExecutionWrite {
         before: (execution.state, execution.attempt_id),
         after,
+        output: None,
     }
 }
 
@@ -266,6 +269,7 @@ fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
     ExecutionWrite {
         before: (execution.state, execution.attempt_id),
         after,
+        output: None,
     }
 }
 

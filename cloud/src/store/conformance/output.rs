@@ -10,6 +10,78 @@ async fn filled(store: &Shared, chunks: u64, size: usize) -> (AttemptId, Vec<Chu
     (attempt, chunks)
 }
 
+pub(super) async fn output_that_comes_with_an_end_is_stored_with_it_or_not_at_all(store: Shared) {
+    let (_, executions) = stored_task(&store, &["web-1", "web-2"]).await;
+    let mut running = Vec::new();
+    for execution in &executions {
+        running.push(applied(&store, dispatch(execution)).await);
+    }
+    let ended = |execution: &Execution| {
+        let mut write = end(execution, ExecutionState::Succeeded);
+        let attempt = execution.attempt_id.expect("an attempt");
+        write.output = Some(Chunk {
+            outcome: write.after.outcome.clone(),
+            ..chunk(attempt, 0, 300)
+        });
+        write
+    };
+    let good = ended(&running[0]);
+    let mut overtaken = ended(&running[1]);
+    overtaken.before.1 = Some(AttemptId::new());
+    let writes = vec![good.clone(), overtaken.clone()];
+    let answers = store.execution_apply(writes, None).await.expect("changes");
+    assert_eq!(
+        answers.iter().map(|(applied, _)| *applied).collect::<Vec<_>>(),
+        [true, false]
+    );
+
+    let (stored, other) = (good.output.expect("output"), overtaken.output.expect("output"));
+    let attempts = [stored.attempt_id, other.attempt_id];
+    assert_eq!(store.chunk_next_seq(&attempts).await.expect("positions"), [10, 0]);
+    let read = |attempt, start| store.chunk_read(attempt, start, 1 << 20);
+    assert_eq!(
+        read(stored.attempt_id, ChunkStart::Seq(0)).await.expect("a read"),
+        [stored.clone()]
+    );
+    assert_eq!(
+        read(stored.attempt_id, ChunkStart::Line(9)).await.expect("a read"),
+        [stored.clone()]
+    );
+    assert!(
+        read(stored.attempt_id, ChunkStart::Seq(10))
+            .await
+            .expect("a read")
+            .is_empty()
+    );
+    assert!(
+        read(other.attempt_id, ChunkStart::Seq(0))
+            .await
+            .expect("a read")
+            .is_empty()
+    );
+    let index = store.chunk_index(stored.attempt_id, 0, 10).await.expect("an index");
+    let bare = Chunk {
+        payload: Bytes::new(),
+        ..stored.clone()
+    };
+    assert_eq!(index, [bare]);
+
+    // It comes again the other way, between chunks of others: nothing is stored twice.
+    let third = chunk(AttemptId::new(), 0, 10);
+    let again = vec![other.clone(), stored.clone(), third.clone()];
+    let answers = store.chunk_append(again).await.expect("answers");
+    let stored_flags: Vec<_> = answers.iter().map(|answer| (answer.next_seq, answer.stored)).collect();
+    assert_eq!(stored_flags, [(10, true), (10, false), (10, true)]);
+    assert_eq!(
+        read(stored.attempt_id, ChunkStart::Seq(0)).await.expect("a read"),
+        [stored]
+    );
+    assert_eq!(
+        read(other.attempt_id, ChunkStart::Seq(0)).await.expect("a read"),
+        [other]
+    );
+}
+
 pub(super) async fn chunks_are_stored_only_when_they_continue_their_attempt(store: Shared) {
     let attempt = AttemptId::new();
     let append = |chunk: Chunk| {

@@ -150,7 +150,12 @@ impl State {
             }
         }
         let mut answers = Vec::with_capacity(writes.len());
-        for ExecutionWrite { before, mut after } in writes {
+        for ExecutionWrite {
+            before,
+            mut after,
+            output,
+        } in writes
+        {
             let key = (after.task_id, after.agent_id);
             let Some(current) = self.executions.get(&key) else {
                 continue;
@@ -165,6 +170,9 @@ impl State {
             after.revision = self.next_revision();
             if let Some(id) = after.attempt_id {
                 self.write_attempt(id, &after, attempt_created_at(id, &after));
+            }
+            if let Some(chunk) = output {
+                self.chunk_append(chunk);
             }
             self.executions.insert(key, after.clone());
             answers.push((true, after));

@@ -28,6 +28,7 @@ mod migration;
 mod open;
 mod postgres;
 mod repo;
+mod small_output;
 mod sqlite;
 mod statement;
 
@@ -35,7 +36,7 @@ use engine::Engine;
 use failure::Failure;
 pub use lock::DatabaseLock;
 pub use open::{OpenError, without_password};
-use repo::{apply, audit, fleet, output, people, task, work};
+use repo::{apply, audit, fleet, people, task, work};
 
 /// How the store is opened.
 #[derive(Debug, Clone)]
@@ -347,25 +348,19 @@ impl Store for SqlStore {
         if chunks.is_empty() {
             return Ok(Vec::new());
         }
-        self.chunks
-            .write(chunks, |tx, chunks| Box::pin(output::append(tx, chunks)))
-            .await
+        self.output_append(chunks).await
     }
 
     async fn chunk_next_seq(&self, attempts: &[AttemptId]) -> Result<Vec<u64>> {
-        let known = output::next_seqs(self.chunks.read(), attempts.iter().copied()).await?;
-        Ok(attempts
-            .iter()
-            .map(|attempt| known.get(attempt).copied().unwrap_or(0))
-            .collect())
+        self.output_next_seq(attempts).await
     }
 
     async fn chunk_read(&self, attempt: AttemptId, start: ChunkStart, max_bytes: usize) -> Result<Vec<Chunk>> {
-        Ok(output::read(self.chunks.read(), attempt, start, max_bytes).await?)
+        self.output_read(attempt, start, max_bytes).await
     }
 
     async fn chunk_index(&self, attempt: AttemptId, from_seq: u64, limit: u32) -> Result<Vec<Chunk>> {
-        Ok(output::index(self.chunks.read(), attempt, from_seq, limit).await?)
+        self.output_index(attempt, from_seq, limit).await
     }
 
     async fn audit_list(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>> {

@@ -1,9 +1,13 @@
-//! The PostgreSQL engine: a pool, ordinary transactions, and a second run when one lost a race.
+//! The PostgreSQL engine: a pool, ordinary transactions, a second run when one lost a race, and a limit to every wait.
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait,
+    sqlx::postgres::PgConnectOptions,
+};
 use sea_orm_migration::MigratorTrait;
+use tokio::time::timeout;
 
 use super::{
     super::{Error, Result},
@@ -16,6 +20,19 @@ use super::{
 
 /// Longest wait for a connection: a caller rather hears that the database is away than waits.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the server does not let a session of ours exceed, so that nobody waits for ever. Our statements take
+/// milliseconds; whoever holds a lock for longer than this is not us, or hangs. Each ends as `DATABASE_UNAVAILABLE`: a
+/// call fails, ingest tries again. What the database URL says about one of them (`?options=-c…`) wins.
+const LIMITS: [(&str, &str); 3] = [
+    // The largest batch of chunks takes well below a second.
+    ("statement_timeout", "15s"),
+    ("lock_timeout", "5s"),
+    // A cloud that hangs in the middle of a transaction lets its locks go.
+    ("idle_in_transaction_session_timeout", "30s"),
+];
+/// Longest transaction, commit included: a server that hangs, or a network that swallows everything, says nothing about
+/// the limits above.
+const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 /// Runs of one transaction. Whoever loses so many races in a row has another problem.
 const MOST_RUNS: u32 = 8;
 /// Advisory lock that lets replicas that start together migrate one after the other ("OpsLink" in ASCII).
@@ -23,22 +40,34 @@ const MIGRATION_LOCK: i64 = 0x4f_7073_4c69_6e6b;
 
 /// Opens the database and brings its schema up to date.
 pub(super) async fn open(url: &str, connections: u32) -> std::result::Result<(Engine, Engine), OpenError> {
+    let opened = async {
+        // Two: migrating holds the lock on one and works on another. Without limits: a migration may take its time.
+        let unlimited = Database::connect(options(url, 2)).await?;
+        migrate(&unlimited).await?;
+        unlimited.close().await?;
+        let mut options = options(url, connections);
+        options.map_sqlx_postgres_opts(limited);
+        Database::connect(options).await
+    };
+    let pool = opened.await.map_err(|error: DbErr| OpenError::database(&error))?;
+    Ok((Engine::Postgres { pool: pool.clone() }, Engine::Postgres { pool }))
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
-        // Two at least: migrating holds the lock on one and works on another.
-        .max_connections(connections.max(2))
+        .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .connect_timeout(PATIENCE)
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .set_application_name("opslink-cloud")
         .sqlx_logging(false);
-    let opened = async {
-        let pool = Database::connect(options).await?;
-        migrate(&pool).await?;
-        Ok(pool)
-    };
-    let pool = opened.await.map_err(|error: DbErr| OpenError::database(&error))?;
-    Ok((Engine::Postgres { pool: pool.clone() }, Engine::Postgres { pool }))
+    options
+}
+
+fn limited(options: PgConnectOptions) -> PgConnectOptions {
+    let given = options.get_options().unwrap_or_default().to_owned();
+    options.options(LIMITS.into_iter().filter(|(name, _)| !given.contains(name)))
 }
 
 async fn migrate(pool: &DatabaseConnection) -> std::result::Result<(), DbErr> {
@@ -54,7 +83,8 @@ async fn migrate(pool: &DatabaseConnection) -> std::result::Result<(), DbErr> {
 pub(super) async fn write<I, T>(pool: &DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T> {
     let mut runs = 1;
     loop {
-        let error = match run(pool, &input, operation).await {
+        let run = timeout(TRANSACTION_WITHIN, run(pool, &input, operation));
+        let error = match run.await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(value) => return Ok(value),
             Err(Failure::Db(error)) if runs < MOST_RUNS && may_retry(&error) => error,
             Err(failure) => return Err(Error::from(failure)),
@@ -63,6 +93,11 @@ pub(super) async fn write<I, T>(pool: &DatabaseConnection, input: I, operation: 
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..2_000) * u64::from(runs))).await;
         runs += 1;
     }
+}
+
+fn no_answer() -> Failure {
+    let message = format!("no answer within {} s", TRANSACTION_WITHIN.as_secs());
+    Failure::Db(DbErr::Custom(message))
 }
 
 async fn run<I, T>(
@@ -83,5 +118,28 @@ async fn run<I, T>(
             }
             Err(failure)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_the_url_sets_is_left_alone() {
+        let given = |url: &str| {
+            let options: PgConnectOptions = url.parse().unwrap();
+            limited(options).get_options().unwrap_or_default().to_owned()
+        };
+        let ours = given("postgres://me@host/db");
+        for (name, value) in LIMITS {
+            assert!(ours.contains(&format!("-c {name}={value}")), "{ours}");
+        }
+        let theirs = given("postgres://me@host/db?options=-c%20lock_timeout%3D1min");
+        assert!(
+            theirs.contains("lock_timeout=1min") && !theirs.contains("lock_timeout=5s"),
+            "{theirs}"
+        );
+        assert!(theirs.contains("statement_timeout=15s"), "{theirs}");
     }
 }

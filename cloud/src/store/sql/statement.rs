@@ -1,6 +1,6 @@
 //! Statements with many rows, for the hot paths: text once, values bound, no query builder.
 
-use sea_orm::{DbBackend, Statement, Value, Values};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value, Values};
 
 /// Most rows in one statement. 512 rows of 16 values stay far below both limits (SQLite 32,766, PostgreSQL 65,535).
 const MOST_ROWS: usize = 512;
@@ -62,6 +62,10 @@ impl Sql {
         }
     }
 
+    fn travels_with(&self, next: &Self) -> bool {
+        self.backend == DbBackend::Sqlite && self.values.len() + next.values.len() <= TOGETHER_VALUES
+    }
+
     /// Ends the statement.
     pub(super) fn end(self) -> Statement {
         Statement {
@@ -69,6 +73,40 @@ impl Sql {
             values: Some(Values(self.values)),
             db_backend: self.backend,
         }
+    }
+}
+
+/// Values of statements that travel together: what a task on a few agents needs. More would make texts that differ with
+/// every number of agents, and each new text is prepared anew.
+const TOGETHER_VALUES: usize = 256;
+
+/// Statements that are run in order. SQLite lives in a thread of its own and every trip there costs more than a small
+/// statement does: several go in one trip. PostgreSQL gets them one by one.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    statements: Vec<Sql>,
+}
+
+impl Batch {
+    /// Adds a statement.
+    pub(super) fn add(&mut self, sql: Sql) {
+        match self.statements.last_mut() {
+            Some(last) if last.travels_with(&sql) => {
+                last.text.push_str("; ");
+                last.text.push_str(&sql.text);
+                last.values.extend(sql.values);
+            }
+            _ => self.statements.push(sql),
+        }
+    }
+
+    /// Runs them, and returns the rows that they return, in order.
+    pub(super) async fn rows(self, tx: &impl ConnectionTrait) -> Result<Vec<QueryResult>, DbErr> {
+        let mut rows = Vec::new();
+        for sql in self.statements {
+            rows.extend(tx.query_all_raw(sql.end()).await?);
+        }
+        Ok(rows)
     }
 }
 
@@ -98,6 +136,22 @@ mod tests {
         assert_eq!(sizes, [512, 512, 256, 16, 4, 2, 1]);
         assert_eq!(parts(&list).flatten().copied().collect::<Vec<_>>(), list);
         assert_eq!(parts::<u32>(&[]).count(), 0);
+    }
+
+    #[test]
+    fn small_statements_travel_together_on_sqlite_only() {
+        let statement = |backend, count: i32| Sql::new(backend, "INSERT ").rows((0..count).map(|n| [Value::from(n)]));
+        let texts = |backend| {
+            let mut batch = Batch::default();
+            for count in [1, 2, 256, 1] {
+                batch.add(statement(backend, count));
+            }
+            batch.statements.into_iter().map(|sql| sql.text).collect::<Vec<_>>()
+        };
+        let sqlite = texts(DbBackend::Sqlite);
+        assert_eq!(sqlite.len(), 3, "the large one goes alone");
+        assert_eq!(sqlite.first().map(String::as_str), Some("INSERT (?); INSERT (?), (?)"));
+        assert_eq!(texts(DbBackend::Postgres).len(), 4);
     }
 
     #[test]

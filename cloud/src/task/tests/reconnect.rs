@@ -154,6 +154,7 @@ async fn output_that_a_former_cloud_did_not_compare_is_compared_when_somebody_lo
     let write = crate::store::record::ExecutionWrite {
         before,
         after: execution,
+        output: None,
     };
     assert!(
         !store.execution_apply(vec![write], None).await.unwrap()[0]

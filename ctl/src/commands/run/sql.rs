@@ -52,10 +52,10 @@ pub(crate) struct SqlArgs {
         help_heading = "What to run"
     )]
     execute: Option<String>,
-    /// `-`: SQL from stdin
-    #[arg(value_name = "-", value_parser = ["-"], conflicts_with_all = ["file", "execute"],
+    /// SQL, or a file with SQL; - is stdin
+    #[arg(value_name = "SQL", conflicts_with_all = ["file", "execute"],
           required_unless_present_any = ["file", "execute"], help_heading = "What to run")]
-    stdin: Option<String>,
+    what: Option<String>,
     /// Connection of the agent; else its default
     #[arg(
         long,
@@ -84,6 +84,39 @@ pub(crate) struct SqlArgs {
     targets: TargetArgs,
 }
 
+/// Where the SQL comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source<'a> {
+    File(&'a Path),
+    Text(&'a str),
+    Stdin,
+}
+
+impl<'a> Source<'a> {
+    fn of(args: &'a SqlArgs) -> Self {
+        match (&args.file, &args.execute, args.what.as_deref()) {
+            (Some(path), _, _) => Self::File(path),
+            (None, Some(text), _) => Self::Text(text),
+            (None, None, None | Some("-")) => Self::Stdin,
+            (None, None, Some(what)) => Self::guess(what),
+        }
+    }
+
+    /// A word that names a file, or looks like one, is a file: no statement does.
+    fn guess(what: &'a str) -> Self {
+        let path = Path::new(what);
+        let looks_like_one = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("sql"))
+            && !what.contains(char::is_whitespace);
+        if looks_like_one || path.is_file() {
+            Self::File(path)
+        } else {
+            Self::Text(what)
+        }
+    }
+}
+
 /// Runs `run sql`.
 pub(super) async fn run(args: SqlArgs, app: &App) -> Result<Exit, Failure> {
     let spec = spec(&args)?;
@@ -91,16 +124,16 @@ pub(super) async fn run(args: SqlArgs, app: &App) -> Result<Exit, Failure> {
 }
 
 fn spec(args: &SqlArgs) -> Result<SqlSpec, Failure> {
-    let (script, script_name) = match (&args.file, &args.execute) {
-        (Some(path), _) => (
+    let (script, script_name) = match Source::of(args) {
+        Source::File(path) => (
             input::read(path, Purpose::Sql, LineEnds::Refuse)?,
             input::display_name(path),
         ),
-        (None, Some(text)) => (
-            input::check(text.clone().into_bytes(), "-e", Purpose::Sql, LineEnds::Refuse)?,
+        Source::Text(text) => (
+            input::check(text.to_owned().into_bytes(), "-e", Purpose::Sql, LineEnds::Refuse)?,
             String::new(),
         ),
-        (None, None) => (
+        Source::Stdin => (
             input::read(Path::new("-"), Purpose::Sql, LineEnds::Refuse)?,
             "stdin".to_owned(),
         ),
@@ -123,4 +156,24 @@ fn spec(args: &SqlArgs) -> Result<SqlSpec, Failure> {
         read_only: args.read_only,
         script_name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_from_a_statement() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let existing = folder.path().join("two words");
+        std::fs::write(&existing, "select 1").expect("a file");
+        let existing = existing.to_str().expect("a name");
+        assert_eq!(Source::guess("select 1"), Source::Text("select 1"));
+        assert_eq!(
+            Source::guess("select * from files.sql"),
+            Source::Text("select * from files.sql")
+        );
+        assert_eq!(Source::guess("gone/demo.SQL"), Source::File(Path::new("gone/demo.SQL")));
+        assert_eq!(Source::guess(existing), Source::File(Path::new(existing)));
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) struct FollowArgs {
     /// Write one file per agent and stream into this folder
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     pub(super) output_dir: Option<PathBuf>,
-    /// Show the same output of several agents once, with their names, at the end
+    /// Show the same output of several agents once, with their names, at the end; what differs, as a diff
     #[arg(long, conflicts_with_all = ["output_dir", "timestamps", "detach"], help_heading = "Output")]
     pub(super) fold: bool,
     /// Begin each line with its time (UTC)

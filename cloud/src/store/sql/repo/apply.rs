@@ -7,7 +7,7 @@ use opslink::{
     task::ExecutionState,
     time::UnixMicros,
 };
-use sea_orm::{ConnectionTrait, EntityTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Value};
 use uuid::Uuid;
 
 use super::{
@@ -19,12 +19,27 @@ use super::{
         convert::{outcome_bytes, stored},
         entity::execution,
         failure::{Outcome, corrupt, not_found},
-        statement::{Sql, parts},
+        statement::{Batch, Sql, parts},
     },
-    audit,
+    audit, output,
 };
 
 type Key = (TaskId, AgentId);
+
+/// Takes `count` revisions; see [`take_revisions`]. [`LAST_REVISION`] is then the last of them.
+pub(super) fn count_revisions(backend: DbBackend, count: usize) -> Sql {
+    Sql::new(backend, "UPDATE counter SET value = value + ")
+        .bind(stored(count as u64))
+        .text(" WHERE name = 'revision'")
+}
+
+/// The last revision that this transaction took, in SQL.
+pub(super) const LAST_REVISION: &str = "(SELECT value FROM counter WHERE name = 'revision')";
+
+/// How far the revision of the `place`th of `count` rows (from 1) is below the last one.
+pub(super) fn behind_last(count: usize, place: usize) -> i64 {
+    stored(count.saturating_sub(place) as u64)
+}
 
 /// Takes `count` revisions and returns the number before the first.
 ///
@@ -49,29 +64,13 @@ pub(in super::super) async fn apply(
     note: Option<&Audit>,
 ) -> Outcome<Vec<(bool, Execution)>> {
     let mut answers = Vec::with_capacity(writes.len());
-    let mut revision = take_revisions(tx, writes.len()).await?;
     for round in rounds(writes) {
         for part in parts(round) {
-            apply_part(tx, part, revision, &mut answers).await?;
-            revision += part.len() as u64;
+            apply_part(tx, part, &mut answers).await?;
         }
     }
-    let applied = || {
-        writes
-            .iter()
-            .zip(&answers)
-            .filter(|(_, (applied, _))| *applied)
-            .map(|(_, (_, now))| now)
-    };
-    let attempt_of = |now: &Execution| {
-        let id = now.attempt_id?;
-        Some(AttemptRow::new(id, now, attempt_created_at(id, now)))
-    };
-    // Two writes of one attempt in one call: the last one counts, and one statement must not touch a row twice.
-    let attempts: BTreeMap<AttemptId, AttemptRow> = applied().filter_map(attempt_of).map(|row| (row.id, row)).collect();
-    write_attempts(tx, &attempts.into_values().collect::<Vec<_>>()).await?;
     if let Some(note) = note
-        && applied().next().is_some()
+        && answers.iter().any(|(applied, _)| *applied)
     {
         audit::insert(tx, note).await?;
     }
@@ -94,14 +93,14 @@ fn rounds(writes: &[ExecutionWrite]) -> Vec<&[ExecutionWrite]> {
 }
 
 const COLUMNS: &str = "WITH new (task, agent, before_state, before_attempt, state, attempt, number, deadline, cancel, \
-    fresh, started, finished, outcome, verified, revision) AS (VALUES ";
+    fresh, started, finished, outcome, verified, behind) AS (VALUES ";
 
 // A wish to cancel that came between the caller's read and this write stays; only a retry (`fresh`) drops it.
 const UPDATE: &str = ") UPDATE execution SET state = new.state, attempt_id = new.attempt, attempt_number = new.number, \
     queue_deadline = new.deadline, \
     cancel_requested = CASE WHEN new.fresh THEN new.cancel ELSE execution.cancel_requested OR new.cancel END, \
     started_at = new.started, finished_at = new.finished, outcome = new.outcome, output_verified = new.verified, \
-    revision = new.revision \
+    revision = (SELECT value FROM counter WHERE name = 'revision') - new.behind \
     FROM new WHERE execution.task_id = new.task AND execution.agent_id = new.agent \
     AND execution.state = new.before_state AND execution.attempt_id IS NOT DISTINCT FROM new.before_attempt \
     RETURNING execution.task_id, execution.agent_id, execution.agent_name, execution.cancel_requested, execution.revision";
@@ -109,16 +108,23 @@ const UPDATE: &str = ") UPDATE execution SET state = new.state, attempt_id = new
 async fn apply_part(
     tx: &impl ConnectionTrait,
     part: &[ExecutionWrite],
-    revision: u64,
     answers: &mut Vec<(bool, Execution)>,
 ) -> Outcome<()> {
-    let rows = part
-        .iter()
-        .zip(revision + 1..)
-        .map(|(write, revision)| row_of(write, revision));
-    let update = Sql::new(tx.get_database_backend(), COLUMNS).rows(rows).text(UPDATE);
+    let backend = tx.get_database_backend();
+    let placed = || {
+        (1..)
+            .zip(part)
+            .map(|(place, write)| (behind_last(part.len(), place), write))
+    };
+    let mut batch = Batch::default();
+    batch.add(count_revisions(backend, part.len()));
+    let rows = placed().map(|(behind, write)| row_of(write, behind));
+    batch.add(Sql::new(backend, COLUMNS).rows(rows).text(UPDATE));
+    write_attempts(backend, &mut batch, placed());
+    let whole = placed().filter_map(|(behind, write)| Some((behind, &write.after, write.output.as_ref()?)));
+    output::insert_with_execution(backend, &mut batch, whole);
     let mut changed: BTreeMap<Key, (String, bool, i64)> = BTreeMap::new();
-    for row in tx.query_all_raw(update.end()).await? {
+    for row in batch.rows(tx).await? {
         let (task, agent): (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         let rest = (
             row.try_get_by_index(2)?,
@@ -155,10 +161,11 @@ async fn apply_part(
     Ok(())
 }
 
-fn row_of(write: &ExecutionWrite, revision: u64) -> [Value; 15] {
+fn row_of(write: &ExecutionWrite, behind: i64) -> [Value; 15] {
     let ExecutionWrite {
         before: (before_state, before_attempt),
         after,
+        output: _,
     } = write;
     [
         after.task_id.uuid().into(),
@@ -175,7 +182,7 @@ fn row_of(write: &ExecutionWrite, revision: u64) -> [Value; 15] {
         after.finished_at.map(|time| time.0).into(),
         outcome_bytes(after.outcome.as_ref()).into(),
         after.output_verified.into(),
-        stored(revision).into(),
+        behind.into(),
     ]
 }
 
@@ -224,30 +231,52 @@ impl AttemptRow {
             outcome: outcome_bytes(execution.outcome.as_ref()),
         }
     }
+
+    pub(super) fn values(&self) -> [Value; 8] {
+        [
+            self.id.uuid().into(),
+            self.task.uuid().into(),
+            self.agent.uuid().into(),
+            i64::from(self.number).into(),
+            self.state.word().into(),
+            self.created_at.0.into(),
+            self.finished_at.map(|time| time.0).into(),
+            self.outcome.clone().into(),
+        ]
+    }
 }
 
-/// Writes new attempts and the news about known ones.
-pub(super) async fn write_attempts(tx: &impl ConnectionTrait, attempts: &[AttemptRow]) -> Outcome<()> {
-    for part in parts(attempts) {
-        let rows = part.iter().map(|attempt| {
-            [
-                Value::from(attempt.id.uuid()),
-                attempt.task.uuid().into(),
-                attempt.agent.uuid().into(),
-                i64::from(attempt.number).into(),
-                attempt.state.word().into(),
-                attempt.created_at.0.into(),
-                attempt.finished_at.map(|time| time.0).into(),
-                attempt.outcome.clone().into(),
-            ]
-        });
-        let insert =
-            "INSERT INTO attempt (id, task_id, agent_id, number, state, created_at, finished_at, outcome) VALUES ";
-        let upsert = Sql::new(tx.get_database_backend(), insert).rows(rows).text(
-            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at, \
-             outcome = excluded.outcome",
-        );
-        tx.execute_raw(upsert.end()).await?;
+/// Writes the attempts of the executions that were changed, with how far each execution's revision is below the last
+/// one: new attempts, and the news about known ones.
+fn write_attempts<'a>(backend: DbBackend, batch: &mut Batch, writes: impl Iterator<Item = (i64, &'a ExecutionWrite)>) {
+    const WITH: &str =
+        "WITH new (id, task_id, agent_id, number, state, created_at, finished_at, outcome, behind) AS (VALUES ";
+    // Whoever was overtaken has another revision, and its attempt is left as it is.
+    const UPSERT: &str = ") INSERT INTO attempt (id, task_id, agent_id, number, state, created_at, finished_at, outcome) \
+        SELECT new.id, new.task_id, new.agent_id, new.number, new.state, new.created_at, new.finished_at, new.outcome \
+        FROM new JOIN execution ON execution.task_id = new.task_id AND execution.agent_id = new.agent_id \
+        WHERE execution.revision = (SELECT value FROM counter WHERE name = 'revision') - new.behind \
+        ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at, \
+        outcome = excluded.outcome";
+    let rows: Vec<[Value; 9]> = writes
+        .filter_map(|(behind, write)| {
+            let id = write.after.attempt_id?;
+            let [id, task, agent, number, state, created, finished, outcome] =
+                AttemptRow::new(id, &write.after, attempt_created_at(id, &write.after)).values();
+            Some([
+                id,
+                task,
+                agent,
+                number,
+                state,
+                created,
+                finished,
+                outcome,
+                behind.into(),
+            ])
+        })
+        .collect();
+    for part in parts(&rows) {
+        batch.add(Sql::new(backend, WITH).rows(part.iter().cloned()).text(UPSERT));
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Audit rows.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use opslink::id::TaskId;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value};
 
 use super::super::{
     super::record::{Audit, AuditRow},
@@ -12,7 +13,29 @@ use super::super::{
 
 pub(in super::super) async fn insert(tx: &impl ConnectionTrait, audit: &Audit) -> Outcome<()> {
     let sql = "INSERT INTO audit (time, actor, actor_role, action, resource, detail, peer) VALUES ";
-    let row = [
+    tx.execute_raw(Sql::new(tx.get_database_backend(), sql).rows([row(audit)]).end())
+        .await?;
+    Ok(())
+}
+
+/// The same, if the task is there.
+pub(super) fn insert_with_task(backend: DbBackend, audit: &Audit, task: TaskId) -> Sql {
+    Sql::new(
+        backend,
+        "WITH new (time, actor, actor_role, action, resource, detail, peer) AS (VALUES ",
+    )
+    .rows([row(audit)])
+    .text(
+        ") INSERT INTO audit (time, actor, actor_role, action, resource, detail, peer) \
+         SELECT time, actor, actor_role, action, resource, detail, peer FROM new \
+         WHERE EXISTS (SELECT 1 FROM task WHERE id = ",
+    )
+    .bind(task.uuid())
+    .text(")")
+}
+
+fn row(audit: &Audit) -> [Value; 7] {
+    [
         audit.time.0.into(),
         audit.actor.as_str().into(),
         audit.actor_role.map(role_word).into(),
@@ -20,10 +43,7 @@ pub(in super::super) async fn insert(tx: &impl ConnectionTrait, audit: &Audit) -
         audit.resource.as_str().into(),
         audit.detail.as_str().into(),
         audit.peer.as_str().into(),
-    ];
-    tx.execute_raw(Sql::new(tx.get_database_backend(), sql).rows([row]).end())
-        .await?;
-    Ok(())
+    ]
 }
 
 pub(in super::super) async fn list(

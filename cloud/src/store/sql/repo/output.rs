@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use opslink::id::AttemptId;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Value,
 };
 use uuid::Uuid;
 
-use super::super::{
-    super::record::{Appended, Chunk, ChunkStart},
-    convert::{outcome_bytes, records, stored},
-    entity::chunk::{Column, Entity, Model},
-    failure::{Outcome, corrupt},
-    statement::{Sql, parts},
+use super::{
+    super::{
+        super::record::{Appended, Chunk, ChunkStart, Execution},
+        convert::{outcome_bytes, records, stored},
+        entity::chunk::{Column, Entity, Model},
+        failure::{Outcome, corrupt},
+        statement::{Batch, Sql, parts},
+    },
+    apply::LAST_REVISION,
 };
 
 /// Chunks looked at for one read; more than this many are never returned at once.
@@ -44,6 +47,41 @@ pub(in super::super) async fn append(tx: &impl ConnectionTrait, chunks: &[Chunk]
             .await?;
     }
     Ok(answers)
+}
+
+/// Stores the only chunks of attempts, each if its execution was changed by this transaction to a revision that is
+/// `behind` the last one.
+pub(super) fn insert_with_execution<'a>(
+    backend: DbBackend,
+    batch: &mut Batch,
+    whole: impl Iterator<Item = (i64, &'a Execution, &'a Chunk)>,
+) {
+    const COLUMNS: &str = "attempt_id, first_seq, event_count, first_line, line_count, raw_size, \
+                           first_time, last_time, codec, outcome, payload";
+    let rows: Vec<[Value; 14]> = whole
+        .map(|(behind, execution, chunk)| {
+            let [a, b, c, d, e, f, g, h, i, j, k] = row_of(chunk);
+            let task = execution.task_id.uuid().into();
+            let agent = execution.agent_id.uuid().into();
+            [a, b, c, d, e, f, g, h, i, j, k, task, agent, behind.into()]
+        })
+        .collect();
+    for part in parts(&rows) {
+        let insert = Sql::new(
+            backend,
+            &format!("WITH new ({COLUMNS}, task, agent, behind) AS (VALUES "),
+        )
+        .rows(part.iter().cloned())
+        .text(&format!(
+            ") INSERT INTO chunk ({COLUMNS}) SELECT {} FROM new \
+                 JOIN execution ON execution.task_id = new.task AND execution.agent_id = new.agent \
+                 WHERE execution.revision = {LAST_REVISION} - new.behind ON CONFLICT DO NOTHING",
+            COLUMNS
+                .replace("attempt_id", "new.attempt_id")
+                .replace("outcome", "new.outcome"),
+        ));
+        batch.add(insert);
+    }
 }
 
 fn row_of(chunk: &Chunk) -> [Value; 11] {

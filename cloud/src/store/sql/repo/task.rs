@@ -7,9 +7,8 @@ use opslink::{
     task::ExecutionState,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    TryInsertResult, Value,
-    sea_query::{Expr, OnConflict},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Value,
+    sea_query::Expr,
 };
 use uuid::Uuid;
 
@@ -19,9 +18,9 @@ use super::{
         convert::{outcome_bytes, records, state, stored},
         entity::{execution, task},
         failure::{Outcome, corrupt, exists, not_found},
-        statement::{Sql, parts},
+        statement::{Batch, Sql, parts},
     },
-    apply::{AttemptRow, take_revisions, write_attempts},
+    apply::{AttemptRow, LAST_REVISION, behind_last, count_revisions, take_revisions},
     audit,
 };
 
@@ -31,38 +30,48 @@ pub(in super::super) async fn create(
     executions: &[Execution],
     note: &Audit,
 ) -> Outcome<TaskCreated> {
-    let row = task::Model {
-        id: new.id.uuid(),
-        spec: new.spec.to_vec(),
-        selector: new.selector.to_vec(),
-        max_parallel: new.max_parallel.into(),
-        max_failures: new.max_failures.into(),
-        queue_ttl_secs: new.queue_ttl_secs.map(i64::from),
-        created_by: new.created_by.clone(),
-        created_at: new.created_at.0,
-        request_id: new.request_id.clone(),
-        request_hash: new.request_hash.clone(),
-        reason: new.reason.clone(),
-        cancel_requested: new.cancel_requested,
-    };
-    // The rule is the insert itself: nobody comes between a look and a write, and the usual case is one statement.
-    let inserted = task::Entity::insert(row.into_active_model())
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .try_insert()
-        .exec_without_returning(tx)
-        .await?;
-    if !matches!(inserted, TryInsertResult::Inserted(1)) {
-        return earlier(tx, new).await;
-    }
-    insert_executions(tx, executions).await?;
+    let backend = tx.get_database_backend();
+    // The rule is the insert itself: nobody comes between a look and a write. Everything after it happens only if it
+    // did, so that the usual case is one trip to the database.
+    let mut batch = Batch::default();
+    batch.add(insert(backend, new));
+    insert_executions(backend, &mut batch, new.id, executions);
     let attempt_of = |execution: &Execution| {
         let id: AttemptId = execution.attempt_id?;
         Some(AttemptRow::new(id, execution, new.created_at))
     };
     let attempts: Vec<_> = executions.iter().filter_map(attempt_of).collect();
-    write_attempts(tx, &attempts).await?;
-    audit::insert(tx, note).await?;
+    insert_attempts(backend, &mut batch, &attempts);
+    batch.add(audit::insert_with_task(backend, note, new.id));
+    if batch.rows(tx).await?.is_empty() {
+        return earlier(tx, new).await;
+    }
     Ok(TaskCreated::New)
+}
+
+/// Returns a row if it was inserted.
+fn insert(backend: DbBackend, new: &Task) -> Sql {
+    let row: [Value; 12] = [
+        new.id.uuid().into(),
+        new.spec.to_vec().into(),
+        new.selector.to_vec().into(),
+        i64::from(new.max_parallel).into(),
+        i64::from(new.max_failures).into(),
+        new.queue_ttl_secs.map(i64::from).into(),
+        new.created_by.as_str().into(),
+        new.created_at.0.into(),
+        new.request_id.clone().into(),
+        new.request_hash.clone().into(),
+        new.reason.as_str().into(),
+        new.cancel_requested.into(),
+    ];
+    Sql::new(
+        backend,
+        "INSERT INTO task (id, spec, selector, max_parallel, max_failures, queue_ttl_secs, created_by, created_at, \
+         request_id, request_hash, reason, cancel_requested) VALUES ",
+    )
+    .rows([row])
+    .text(" ON CONFLICT DO NOTHING RETURNING id")
 }
 
 /// What stands in the way of a new task.
@@ -82,11 +91,13 @@ async fn earlier(tx: &impl ConnectionTrait, new: &Task) -> Outcome<TaskCreated> 
     }
 }
 
-async fn insert_executions(tx: &impl ConnectionTrait, executions: &[Execution]) -> Outcome<()> {
-    let mut revision = take_revisions(tx, executions.len()).await?;
+/// Executions of a task that is there.
+fn insert_executions(backend: DbBackend, batch: &mut Batch, task: TaskId, executions: &[Execution]) {
+    const COLUMNS: &str = "task_id, agent_id, agent_name, state, attempt_id, attempt_number, queue_deadline, \
+                           cancel_requested, started_at, finished_at, outcome, output_verified";
     for part in parts(executions) {
-        let rows = part.iter().map(|execution| {
-            revision += 1;
+        batch.add(count_revisions(backend, part.len()));
+        let rows = (1..).zip(part).map(|(place, execution)| {
             [
                 Value::from(execution.task_id.uuid()),
                 execution.agent_id.uuid().into(),
@@ -100,15 +111,35 @@ async fn insert_executions(tx: &impl ConnectionTrait, executions: &[Execution]) 
                 execution.finished_at.map(|time| time.0).into(),
                 outcome_bytes(execution.outcome.as_ref()).into(),
                 execution.output_verified.into(),
-                stored(revision).into(),
+                behind_last(part.len(), place).into(),
             ]
         });
-        let insert = "INSERT INTO execution (task_id, agent_id, agent_name, state, attempt_id, attempt_number, \
-                      queue_deadline, cancel_requested, started_at, finished_at, outcome, output_verified, revision) VALUES ";
-        tx.execute_raw(Sql::new(tx.get_database_backend(), insert).rows(rows).end())
-            .await?;
+        batch.add(
+            Sql::new(backend, &format!("WITH new ({COLUMNS}, behind) AS (VALUES "))
+                .rows(rows)
+                .text(&format!(
+                    ") INSERT INTO execution ({COLUMNS}, revision) SELECT {COLUMNS}, {LAST_REVISION} - behind FROM new \
+                     WHERE EXISTS (SELECT 1 FROM task WHERE id = "
+                ))
+                .bind(task.uuid())
+                .text(")"),
+        );
     }
-    Ok(())
+}
+
+/// Attempts whose executions are there.
+fn insert_attempts(backend: DbBackend, batch: &mut Batch, attempts: &[AttemptRow]) {
+    const COLUMNS: &str = "id, task_id, agent_id, number, state, created_at, finished_at, outcome";
+    for part in parts(attempts) {
+        batch.add(
+            Sql::new(backend, &format!("WITH new ({COLUMNS}) AS (VALUES "))
+                .rows(part.iter().map(AttemptRow::values))
+                .text(&format!(
+                    ") INSERT INTO attempt ({COLUMNS}) SELECT {COLUMNS} FROM new WHERE EXISTS \
+                     (SELECT 1 FROM task WHERE task.id = new.task_id)"
+                )),
+        );
+    }
 }
 
 pub(in super::super) async fn get(db: &impl ConnectionTrait, id: TaskId) -> Outcome<Option<Task>> {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// Reads a duration; a bare number is seconds.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// A sentence that quotes what was written.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is not a duration; write 30s, 5m, 2h or 1h30m");
     let mut total: u64 = 0;
     let mut rest = text.trim();
@@ -38,14 +41,17 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration that must fit the wire's `uint32` seconds.
-pub(crate) fn parse_secs(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// As [`parse`], or it is too long.
+pub fn parse_secs(text: &str) -> Result<u32, String> {
     let duration = parse(text)?;
     u32::try_from(duration.as_secs()).map_err(|_| format!("`{text}` is too long; at most 136 years"))
 }
 
 /// Shows a duration in the least characters that still say it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 4 min`, `1 h`.
 /// Rounded before it is split, so that no part is ever 60.
-pub(crate) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let millis = duration.as_millis();
     let tenths = (millis + 50) / 100;
     let secs = (millis + 500) / 1_000;
