@@ -41,11 +41,11 @@ pub(super) async fn output_that_comes_with_an_end_is_stored_with_it_or_not_at_al
     let read = |attempt, start| store.chunk_read(attempt, start, 1 << 20);
     assert_eq!(
         read(stored.attempt_id, ChunkStart::Seq(0)).await.expect("a read"),
-        [stored.clone()]
+        std::slice::from_ref(&stored)
     );
     assert_eq!(
         read(stored.attempt_id, ChunkStart::Line(9)).await.expect("a read"),
-        [stored.clone()]
+        std::slice::from_ref(&stored)
     );
     assert!(
         read(stored.attempt_id, ChunkStart::Seq(10))
