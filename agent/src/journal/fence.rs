@@ -177,7 +177,7 @@ fn parse(payload: &[u8]) -> Option<(AttemptId, Entry)> {
     let (until, rest) = rest.split_first_chunk::<8>()?;
     let entry = Entry {
         until: UnixMicros(i64::from_le_bytes(*until)),
-        // Agents before 0.2 wrote only attempts whose folders were gone, without this byte.
+        // The first agents wrote only attempts whose folders were gone, and without this byte.
         closed: rest.first().is_none_or(|closed| *closed != 0),
     };
     Some((AttemptId::from_uuid(Uuid::from_bytes(*id)), entry))
