@@ -34,12 +34,12 @@ fn settle() {
     std::thread::sleep(Duration::from_secs(5));
 }
 
-/// The same of a process and its children: an agent has a fork server.
+/// The same of a process and all below it: an agent has a fork server, and that a spare runner.
 fn family_pss_kb(pid: u32) -> Result<f64> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let mut sum = pss_kb(pid)?;
     for child in children.split_whitespace() {
-        sum += pss_kb(child.parse()?)?;
+        sum += family_pss_kb(child.parse()?)?;
     }
     Ok(sum)
 }
