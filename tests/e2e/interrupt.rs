@@ -11,8 +11,9 @@ use opslink_harness::{Fleet, programs};
 /// Types Ctrl-C into a command as soon as it has said some words; returns all that was on the screen, with the exit
 /// code and the terminal's settings after it.
 fn interrupted(fleet: &Fleet, args: &str, words: &str) -> Result<String> {
+    // The shell is in the terminal's foreground too: with a trap it lives on, and what it starts has none.
     let line = format!(
-        "{} {args}; echo code=$?; stty -a",
+        "trap : INT; {} {args}; echo code=$?; stty -a",
         programs::ours("cloudctl")?.display()
     );
     // `script` brings the terminal; what is written into it is typed.
