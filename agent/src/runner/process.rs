@@ -63,6 +63,8 @@ impl Runner {
         setsid().ok();
         // Fails on kernels older than 3.4; then processes that fork twice are found by their session only.
         prctl::set_child_subreaper(true).ok();
+        // For people who look at the machine's processes; the command line stays that of the server.
+        prctl::set_name(c"opslink-runner").ok();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
