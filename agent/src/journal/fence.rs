@@ -31,8 +31,8 @@ use super::{
 /// Shortest memory of an attempt.
 const KEEP_AT_LEAST: Duration = Duration::from_secs(24 * 3600);
 
-/// Rewrites the file when it holds this many more entries than are still needed.
-const COMPACT_AFTER: usize = 1024;
+/// Looks for what is not needed any more after so many records.
+const SWEEP_AFTER: usize = 1024;
 
 /// What is known of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,9 @@ pub struct Fence {
     /// None for a fence that lives in memory only.
     file: Option<(PathBuf, File)>,
     entries: BTreeMap<AttemptId, Entry>,
+    /// Records in the file, and of them since the last sweep.
     written: usize,
+    unswept: usize,
 }
 
 impl Fence {
@@ -59,6 +61,7 @@ impl Fence {
             file: None,
             entries: BTreeMap::new(),
             written: 0,
+            unswept: 0,
         }
     }
 
@@ -76,6 +79,7 @@ impl Fence {
         forget(&mut entries, now);
         Ok(Self {
             written: entries.len(),
+            unswept: 0,
             file: Some((path.to_owned(), rewrite(path, &entries)?)),
             entries,
         })
@@ -120,18 +124,29 @@ impl Fence {
     }
 
     fn write(&mut self, id: AttemptId, entry: Entry, now: UnixMicros) -> io::Result<()> {
-        if let Some((path, file)) = &mut self.file {
-            if self.written > self.entries.len() + COMPACT_AFTER {
-                forget(&mut self.entries, now);
-                *file = rewrite(path, &self.entries)?;
-                self.written = self.entries.len();
-            }
-            append(file, &encode(id, entry))?;
-            self.written += 1;
-        } else {
-            forget(&mut self.entries, now);
+        if self.unswept >= SWEEP_AFTER {
+            self.sweep(now)?;
         }
+        if let Some((_, file)) = &mut self.file {
+            append(file, &encode(id, entry))?;
+        }
+        self.written += 1;
+        self.unswept += 1;
         self.entries.insert(id, entry);
+        Ok(())
+    }
+
+    /// Forgets what is not needed any more, and writes the file anew when more than half of it is of no use (an attempt
+    /// has two records): what that costs is spread over as many attempts as it writes.
+    fn sweep(&mut self, now: UnixMicros) -> io::Result<()> {
+        forget(&mut self.entries, now);
+        self.unswept = 0;
+        if let Some((path, file)) = &mut self.file
+            && self.written > 2 * self.entries.len() + SWEEP_AFTER
+        {
+            *file = rewrite(path, &self.entries)?;
+            self.written = self.entries.len();
+        }
         Ok(())
     }
 }
