@@ -152,7 +152,9 @@ pub fn serve() -> io::Result<Served> {
     let ends = SignalFd::with_flags(&chld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut runners: Vec<(Pid, AttemptId)> = Vec::new();
     let mut ahead: Option<Ahead> = None;
+    let mut wanted: Option<(PathBuf, AttemptId)> = None;
     loop {
+        let mut errno = 0;
         if ahead.is_none() {
             match fork_spare() {
                 Ok(Forked::Child(spare)) => {
@@ -161,47 +163,35 @@ pub fn serve() -> io::Result<Served> {
                     return Ok(Served::Spare(spare));
                 }
                 Ok(Forked::Parent(spare)) => ahead = Some(spare),
-                // Told when a runner is wanted, and there is still none.
-                Err(_) => {}
+                // Told when a runner is wanted and there is still none.
+                Err(error) => errno = error.raw_os_error().unwrap_or_default(),
             }
+        }
+        if let Some((attempt, id)) = wanted.take() {
+            match ahead.take() {
+                Some(mut spare) => match spare.orders.write_all(&request(&attempt)) {
+                    Ok(()) => {
+                        runners.push((spare.pid, id));
+                        agent.write_all(&Word::Started(id).to_bytes())?;
+                    }
+                    // Somebody has killed it: the next one then.
+                    Err(_) => wanted = Some((attempt, id)),
+                },
+                None => agent.write_all(&Word::Unstartable(id, errno).to_bytes())?,
+            }
+            continue;
         }
         let (spoken, ended) = wait(&agent, &ends)?;
         if ended {
             while ends.read_signal()?.is_some() {}
             reap(&mut agent, &mut runners, &mut ahead)?;
         }
-        if !spoken {
-            continue;
-        }
-        let Some(attempt) = read_request(&mut agent)? else {
-            return Ok(Served::Done);
-        };
-        let id = AttemptDir::open(&attempt)?.id();
-        loop {
-            let Some(mut spare) = ahead.take() else {
-                match fork_spare() {
-                    Ok(Forked::Child(spare)) => {
-                        drop((agent, ends));
-                        chld.thread_unblock()?;
-                        return Ok(Served::Spare(spare));
-                    }
-                    Ok(Forked::Parent(spare)) => {
-                        ahead = Some(spare);
-                        continue;
-                    }
-                    Err(error) => {
-                        let errno = error.raw_os_error().unwrap_or_default();
-                        agent.write_all(&Word::Unstartable(id, errno).to_bytes())?;
-                        break;
-                    }
-                }
+        if spoken {
+            let Some(attempt) = read_request(&mut agent)? else {
+                return Ok(Served::Done);
             };
-            // Somebody may have killed it: then the next one.
-            if spare.orders.write_all(&request(&attempt)).is_ok() {
-                runners.push((spare.pid, id));
-                agent.write_all(&Word::Started(id).to_bytes())?;
-                break;
-            }
+            let id = AttemptDir::open(&attempt)?.id();
+            wanted = Some((attempt, id));
         }
     }
 }
