@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use opslink::{id::AttemptId, pb, time::UnixMicros};
+use opslink::{event::EventBody, id::AttemptId, pb, time::UnixMicros};
 use opslink_agent::{
     config::StateDir,
     journal::{AttemptDir, Fence},
@@ -260,6 +260,39 @@ async fn an_attempt_whose_folder_a_power_cut_took_is_reported_as_lost() {
     wait_for("the journal to go", || is_gone(&path)).await;
     bench.restart();
     assert_eq!(bench.launcher().known(), []);
+}
+
+#[tokio::test]
+async fn output_that_was_given_back_and_is_asked_for_again_is_told_to_be_missing() {
+    let mut bench = Bench::new();
+    bench.launcher = None;
+    let id = AttemptId::new();
+    let dir = AttemptDir::create(&bench.state().attempts(), id, &pb::SignedEnvelope::default()).unwrap();
+    let (mut writer, _) = dir.writer().unwrap();
+    for number in 0..3 {
+        // Each fills a segment of the journal.
+        let chunk = pb::LogChunk {
+            attempt_id: id.to_string(),
+            first_seq: number * 2,
+            event_count: 2,
+            payload: vec![7; 9 << 20].into(),
+            ..Default::default()
+        };
+        writer.append_chunk(&chunk).unwrap();
+    }
+    assert!(writer.give_back(4, true).unwrap());
+    drop(writer);
+    bench.restart();
+    let read = |seq| bench.launcher().read(id, seq).unwrap().unwrap();
+    let missing = read(1);
+    assert_eq!((missing.first_seq, missing.event_count), (1, 3));
+    let events = opslink::chunk::decode(&missing).unwrap();
+    assert!(
+        matches!(&events[0].body, EventBody::Note(note) if note.reason == "OUTPUT_LOST"),
+        "{events:?}"
+    );
+    assert_eq!(read(4).first_seq, 4, "and what is there goes on after it");
+    assert!(read(6).outcome.is_some());
 }
 
 #[tokio::test]

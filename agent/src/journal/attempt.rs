@@ -270,9 +270,10 @@ impl AttemptWriter {
         let after = self.earlier.iter().skip(1).chain([&self.last]);
         let whole = after.take_while(|first| **first <= acknowledged).count();
         let gone = whole.saturating_sub(keep);
-        for first in self.earlier.drain(..gone) {
-            fs::remove_file(segments::path(&self.dir, first))?;
+        for first in self.earlier.iter().take(gone) {
+            fs::remove_file(segments::path(&self.dir, *first))?;
         }
+        self.earlier.drain(..gone);
         Ok(gone > 0)
     }
 
