@@ -100,8 +100,9 @@ const UPDATE: &str = ") UPDATE execution SET state = new.state, attempt_id = new
     queue_deadline = new.deadline, \
     cancel_requested = CASE WHEN new.fresh THEN new.cancel ELSE execution.cancel_requested OR new.cancel END, \
     started_at = new.started, finished_at = new.finished, outcome = new.outcome, output_verified = new.verified, \
-    revision = (SELECT value FROM counter WHERE name = 'revision') - new.behind \
-    FROM new WHERE execution.task_id = new.task AND execution.agent_id = new.agent \
+    revision = ";
+
+const WHERE_AS_BEFORE: &str = " - new.behind FROM new WHERE execution.task_id = new.task AND execution.agent_id = new.agent \
     AND execution.state = new.before_state AND execution.attempt_id IS NOT DISTINCT FROM new.before_attempt \
     RETURNING execution.task_id, execution.agent_id, execution.agent_name, execution.cancel_requested, execution.revision";
 
@@ -119,7 +120,13 @@ async fn apply_part(
     let mut batch = Batch::default();
     batch.add(count_revisions(backend, part.len()));
     let rows = placed().map(|(behind, write)| row_of(write, behind));
-    batch.add(Sql::new(backend, COLUMNS).rows(rows).text(UPDATE));
+    batch.add(
+        Sql::new(backend, COLUMNS)
+            .rows(rows)
+            .text(UPDATE)
+            .text(LAST_REVISION)
+            .text(WHERE_AS_BEFORE),
+    );
     write_attempts(backend, &mut batch, placed());
     let whole = placed().filter_map(|(behind, write)| Some((behind, &write.after, write.output.as_ref()?)));
     output::insert_with_execution(backend, &mut batch, whole);
@@ -252,11 +259,11 @@ fn write_attempts<'a>(backend: DbBackend, batch: &mut Batch, writes: impl Iterat
     const WITH: &str =
         "WITH new (id, task_id, agent_id, number, state, created_at, finished_at, outcome, behind) AS (VALUES ";
     // Whoever was overtaken has another revision, and its attempt is left as it is.
-    const UPSERT: &str = ") INSERT INTO attempt (id, task_id, agent_id, number, state, created_at, finished_at, outcome) \
+    const INSERT: &str = ") INSERT INTO attempt (id, task_id, agent_id, number, state, created_at, finished_at, outcome) \
         SELECT new.id, new.task_id, new.agent_id, new.number, new.state, new.created_at, new.finished_at, new.outcome \
         FROM new JOIN execution ON execution.task_id = new.task_id AND execution.agent_id = new.agent_id \
-        WHERE execution.revision = (SELECT value FROM counter WHERE name = 'revision') - new.behind \
-        ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at, \
+        WHERE execution.revision = ";
+    const OR_UPDATE: &str = " - new.behind ON CONFLICT (id) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at, \
         outcome = excluded.outcome";
     let rows: Vec<[Value; 9]> = writes
         .filter_map(|(behind, write)| {
@@ -277,6 +284,12 @@ fn write_attempts<'a>(backend: DbBackend, batch: &mut Batch, writes: impl Iterat
         })
         .collect();
     for part in parts(&rows) {
-        batch.add(Sql::new(backend, WITH).rows(part.iter().cloned()).text(UPSERT));
+        batch.add(
+            Sql::new(backend, WITH)
+                .rows(part.iter().cloned())
+                .text(INSERT)
+                .text(LAST_REVISION)
+                .text(OR_UPDATE),
+        );
     }
 }
