@@ -1,8 +1,8 @@
-//! Durations as people write them: `90`, `30s`, `5m`, `1h30m`, `7d`.
+//! Durations as people write them: `90`, `30s`, `5 mins`, `1h30m`, `7d`.
 
 use std::time::Duration;
 
-/// Reads a duration; a bare number is seconds.
+/// Reads a duration; a bare number is seconds, and only when it stands alone: `5m5` could be anything.
 ///
 /// # Errors
 /// A sentence that quotes what was written.
@@ -13,25 +13,27 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(bad());
     }
+    let alone = rest.bytes().all(|byte| byte.is_ascii_digit());
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, after) = rest.split_at(digits);
         let number: u64 = number.parse().map_err(|_| bad())?;
+        let after = after.trim_start();
         let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let (unit, after) = after.split_at(letters);
         let seconds = match unit {
-            "" if after.is_empty() => 1,
-            "s" => 1,
-            "m" | "min" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
+            "" if alone => 1,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3_600,
+            "d" | "day" | "days" => 86_400,
             _ => return Err(bad()),
         };
         total = number
             .checked_mul(seconds)
             .and_then(|part| total.checked_add(part))
             .ok_or_else(bad)?;
-        rest = after;
+        rest = after.trim_start();
     }
     if total == 0 {
         Err(format!("`{text}` is no time at all; give at least 1s"))
@@ -93,6 +95,9 @@ mod tests {
             ("2h", 7_200),
             ("1h30m", 5_400),
             ("7d", 604_800),
+            ("5 mins", 300),
+            (" 1 h 30 min ", 5_400),
+            ("2 days", 172_800),
         ] {
             assert_eq!(parse(text).unwrap().as_secs(), secs, "{text}");
         }
@@ -100,8 +105,20 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "s", "5x", "-1s", "1.5h", "0", "0s", "99999999999999999999s", "5m5"] {
-            assert!(parse(text).is_err() || text == "5m5", "{text}");
+        for text in [
+            "",
+            "s",
+            "5x",
+            "-1s",
+            "1.5h",
+            "0",
+            "0s",
+            "99999999999999999999s",
+            "5m5",
+            "5 5",
+            "m5",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse_secs("60000d").is_err());
     }

@@ -27,6 +27,8 @@ pub enum EventBody {
     TableHeader(TableHeader),
     /// Rows of a result set.
     TableRows(TableRows),
+    /// A piece of one row of a result set.
+    RowPiece(RowPiece),
     /// A statement begins.
     StatementStart(StatementStart),
     /// A statement ends.
@@ -92,6 +94,11 @@ pub enum ColumnKind {
     Bytes,
 }
 
+/// Most columns of a result set: MySQL has up to 4,096, PostgreSQL 1,664, SQLite 2,000 unless it was built otherwise.
+pub const COLUMNS_MAX: usize = 4_096;
+/// Most rows of one batch; an executor sends 4,096 at most.
+pub const ROWS_MAX: u32 = 1 << 16;
+
 /// Rows of a result set, column by column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
@@ -110,6 +117,17 @@ pub struct ColumnData {
     pub text: Bytes,
     /// Per row: 0 is NULL, otherwise length in bytes + 1.
     pub lengths: Vec<u32>,
+}
+
+/// A piece of one row that is too large for a batch; see [`crate::rows`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowPiece {
+    /// Number of the result set.
+    pub table: u32,
+    /// The row is complete.
+    pub is_last: bool,
+    /// One per column of the header, each with one cell: a part of the row's.
+    pub columns: Vec<ColumnData>,
 }
 
 impl ColumnData {

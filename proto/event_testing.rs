@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
-use crate::task::{ExecutionState, StreamDigest};
+use crate::task::{EventsDigest, ExecutionState, StreamDigest};
 
 /// One of the two streams.
 pub(crate) fn any_stream() -> impl Strategy<Value = Stream> {
@@ -19,6 +19,18 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
 /// Bytes with many line ends and, now and then, every other byte.
 pub(crate) fn any_data() -> impl Strategy<Value = Bytes> {
     vec(prop_oneof![3 => Just(b'\n'), 5 => Just(b'a'), 2 => any::<u8>()], 0..60).prop_map(Bytes::from)
+}
+
+/// Cells as they travel.
+fn column_data(cells: Vec<Option<String>>) -> ColumnData {
+    let lengths = cells
+        .iter()
+        .map(|cell| cell.as_ref().map_or(0, |text| u32::try_from(text.len()).unwrap() + 1))
+        .collect();
+    ColumnData {
+        text: cells.into_iter().flatten().collect::<String>().into(),
+        lengths,
+    }
 }
 
 fn any_body() -> impl Strategy<Value = EventBody> {
@@ -39,11 +51,23 @@ fn any_body() -> impl Strategy<Value = EventBody> {
             columns,
         })
     });
-    let data = (any_data(), vec(any::<u32>(), 0..20)).prop_map(|(text, lengths)| ColumnData { text, lengths });
-    let rows = (any::<u32>(), any::<u32>(), vec(data, 0..3)).prop_map(|(table, row_count, columns)| {
+    let cell = option::of("[a-zé\\n]{0,9}");
+    let cells = (0usize..20).prop_flat_map(move |rows| (Just(rows), vec(vec(cell.clone(), rows), 0..3)));
+    let rows = (any::<u32>(), cells).prop_map(|(table, (rows, columns))| {
         EventBody::TableRows(TableRows {
             table,
-            row_count,
+            row_count: u32::try_from(rows).unwrap(),
+            columns: columns.into_iter().map(column_data).collect(),
+        })
+    });
+    let cell = any_data().prop_map(|text| ColumnData {
+        lengths: vec![text.len() as u32 + 1],
+        text,
+    });
+    let piece = (any::<u32>(), any::<bool>(), vec(cell, 0..3)).prop_map(|(table, is_last, columns)| {
+        EventBody::RowPiece(RowPiece {
+            table,
+            is_last,
             columns,
         })
     });
@@ -87,6 +111,7 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         4 => (any_stream(), any_data()).prop_map(|(stream, data)| EventBody::Output { stream, data }),
         1 => header,
         1 => rows,
+        1 => piece,
         1 => start,
         1 => end,
         1 => note,
@@ -123,5 +148,10 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = Outcome> {
             streams,
             started_time_us: time,
             finished_time_us: time.saturating_add(1),
+            events: (time % 2 == 0).then(|| EventsDigest {
+                version: 1,
+                count: 7,
+                blake3: Bytes::from_static(&[7; 32]),
+            }),
         })
 }

@@ -31,6 +31,7 @@ pub mod locale;
 pub mod problem;
 pub mod reason;
 pub mod renewal;
+pub mod rows;
 pub mod selector;
 #[cfg(feature = "session")]
 pub mod session;

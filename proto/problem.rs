@@ -141,7 +141,9 @@ impl From<Reason> for Problem {
 
 impl From<InvalidMessage> for Problem {
     fn from(error: InvalidMessage) -> Self {
-        Self::new(error.code).with("detail", &error).with("field", &error.field)
+        let problem = Self::new(error.code).with("detail", &error).with("field", &error.field);
+        let args = error.args.into_iter();
+        args.fold(problem, |problem, (name, value)| problem.with(name, value))
     }
 }
 
@@ -155,6 +157,49 @@ mod tests {
         let problem = Problem::from(error);
         assert_eq!(problem.reason, Reason::ScriptEmpty);
         assert_eq!(problem.args["field"], "spec.sql.script");
+    }
+
+    #[cfg(feature = "locale")]
+    #[test]
+    fn a_script_that_is_refused_is_told_by_its_name_and_size() {
+        use crate::{
+            convert::SCRIPT_MAX,
+            locale::Language,
+            pb,
+            task::{ShellSpec, SqlSpec},
+        };
+
+        let sql = |script: &[u8], name: &str| {
+            let spec = pb::SqlSpec {
+                script: bytes::Bytes::copy_from_slice(script),
+                script_name: name.to_owned(),
+                ..Default::default()
+            };
+            Problem::from(SqlSpec::try_from(spec).unwrap_err())
+        };
+        let shell = |script: &[u8], name: &str| {
+            let spec = pb::ShellSpec {
+                script: bytes::Bytes::copy_from_slice(script),
+                script_name: name.to_owned(),
+                ..Default::default()
+            };
+            Problem::from(ShellSpec::try_from(spec).unwrap_err())
+        };
+        let large = vec![b'a'; SCRIPT_MAX + 1];
+        let (binary, empty): (&[u8], &[u8]) = (b"a\0", b"");
+        for script in [&large[..], binary, empty] {
+            for problem in [sql(script, "up.sql"), shell(script, "up.sql"), sql(script, "")] {
+                for language in Language::ALL {
+                    let what = problem.what(language);
+                    assert!(!what.contains('?'), "{what}");
+                }
+            }
+        }
+        let lines = sql(&large, "up.sql").lines(Language::En);
+        assert!(
+            lines.starts_with("The script “up.sql” is too large: 513 KiB; at most 512 KiB are allowed."),
+            "{lines}"
+        );
     }
 
     #[test]

@@ -7,6 +7,12 @@
 
 use std::fmt;
 
+#[cfg(feature = "locale")]
+mod page;
+
+#[cfg(feature = "locale")]
+pub use page::markdown;
+
 pub use tonic::Code;
 
 /// Exit codes of `cloudctl` (design 04), by meaning.
@@ -96,6 +102,8 @@ reasons! {
     AgentNameInvalid = ("AGENT_NAME_INVALID", InvalidArgument, USAGE, Never, ["name"]),
     /// The agent was removed while something waited for it or ran on it.
     AgentRemoved = ("AGENT_REMOVED", FailedPrecondition, REMOTE, Never, ["agent"]),
+    /// The agent stayed away, and whether it ran what was handed to it is not known.
+    AgentGone = ("AGENT_GONE", Unknown, REMOTE, Never, []),
     /// The agent runs as many attempts as it may.
     AgentBusy = ("AGENT_BUSY", ResourceExhausted, REMOTE, Later, ["agent"]),
     /// A label that cannot be kept or that no selector could name.
@@ -106,6 +114,10 @@ reasons! {
     SelectorSyntax = ("SELECTOR_SYNTAX", InvalidArgument, USAGE, Never, ["detail", "drawing", "expected"]),
     /// A good selector that no agent matches.
     SelectorNoMatch = ("SELECTOR_NO_MATCH", NotFound, NOT_FOUND, Never, ["selector"]),
+    /// A name to leave out that no living agent has; `similar` is the nearest name, or `none`.
+    ExcludedAgentNotFound = ("EXCLUDED_AGENT_NOT_FOUND", NotFound, NOT_FOUND, Never, ["agent", "similar"]),
+    /// A selector means other agents than the caller was shown.
+    TargetsChanged = ("TARGETS_CHANGED", FailedPrecondition, PRECONDITION, Never, ["came", "gone"]),
 
     // Tasks.
     /// No task has this id.
@@ -156,6 +168,8 @@ reasons! {
     WrongCredentials = ("WRONG_CREDENTIALS", Unauthenticated, ACCESS, Never, []),
     /// Too many wrong passwords.
     TooManyAttempts = ("TOO_MANY_ATTEMPTS", ResourceExhausted, ACCESS, Later, ["seconds"]),
+    /// A request whose body does not come.
+    BodyTooSlow = ("BODY_TOO_SLOW", DeadlineExceeded, UNREACHABLE, Later, ["seconds"]),
     /// A browser call from another site.
     OriginRefused = ("ORIGIN_REFUSED", PermissionDenied, ACCESS, Never, ["origin"]),
 
@@ -170,6 +184,8 @@ reasons! {
     JoinTokenUsed = ("JOIN_TOKEN_USED", Unauthenticated, ACCESS, Never, []),
     /// The join token was revoked.
     JoinTokenRevoked = ("JOIN_TOKEN_REVOKED", Unauthenticated, ACCESS, Never, []),
+    /// The same request has made a join token before.
+    JoinTokenMade = ("JOIN_TOKEN_MADE", AlreadyExists, PRECONDITION, Never, ["id"]),
     /// The server's certificate comes from another authority than the join token names.
     CaMismatch = ("CA_MISMATCH", FailedPrecondition, UNREACHABLE, Never, ["url", "expected", "found"]),
     /// The agent has an identity already.
@@ -220,6 +236,8 @@ reasons! {
     RunAsDenied = ("RUN_AS_DENIED", PermissionDenied, REMOTE, Never, ["user"]),
     /// Canceled, and some processes could not be ended.
     ProcessesLeft = ("PROCESSES_LEFT", PermissionDenied, REMOTE, Never, ["detail"]),
+    /// Asked to end, the work did not, and was given up.
+    WorkLeft = ("WORK_LEFT", DeadlineExceeded, REMOTE, Never, []),
     /// A note: the command ended and left processes running.
     ProcessesLeftRunning = ("PROCESSES_LEFT_RUNNING", Unknown, REMOTE, Never, []),
     /// A note: killed processes are still held by the kernel.
@@ -248,6 +266,8 @@ reasons! {
     RunnerLost = ("RUNNER_LOST", Unknown, REMOTE, Never, []),
     /// The machine was restarted while the attempt ran.
     HostRebooted = ("HOST_REBOOTED", Unknown, REMOTE, Never, []),
+    /// What the agent says about the end of an attempt contradicts itself.
+    OutcomeContradictory = ("OUTCOME_CONTRADICTORY", Unknown, REMOTE, Never, []),
     /// The agent does not know an attempt that was handed to it.
     AttemptForgotten = ("ATTEMPT_FORGOTTEN", Unknown, REMOTE, Never, []),
     /// The spool quota is used up.
@@ -274,6 +294,12 @@ reasons! {
     SqlFailed = ("SQL_FAILED", Unknown, REMOTE, Never, ["line", "detail"]),
     /// A script that cannot be split into statements.
     SqlSyntax = ("SQL_SYNTAX", InvalidArgument, REMOTE, Never, ["line", "detail"]),
+    /// A read-only script holds a statement that could write.
+    ReadOnlyRefused = ("READ_ONLY_REFUSED", PermissionDenied, REMOTE, Never, ["line", "detail"]),
+    /// The connection was lost while the database was to make something durable.
+    EffectUnknown = ("EFFECT_UNKNOWN", Unknown, REMOTE, Never, ["what", "detail"]),
+    /// The database was asked to end a statement, and did not say that it did.
+    StatementLeft = ("STATEMENT_LEFT", Unknown, REMOTE, Never, ["what", "detail"]),
     /// A statement ran into its own time limit.
     StatementTimeout = ("STATEMENT_TIMEOUT", DeadlineExceeded, REMOTE, Never, ["line", "limit"]),
 
@@ -284,6 +310,8 @@ reasons! {
     FrameUnexpected = ("FRAME_UNEXPECTED", InvalidArgument, SERVER, Never, ["frame"]),
     /// Two processes use one agent's identity at the same time.
     AgentCloned = ("AGENT_CLONED", FailedPrecondition, PRECONDITION, Later, []),
+    /// What an agent says about itself is more than the cloud keeps.
+    AgentReportTooLarge = ("AGENT_REPORT_TOO_LARGE", InvalidArgument, SERVER, Never, ["detail"]),
     /// A newer link of the same agent took over.
     LinkSuperseded = ("LINK_SUPERSEDED", Aborted, SERVER, Later, []),
     /// The other end did not answer in time.
@@ -310,6 +338,8 @@ reasons! {
     DataFolderLocked = ("DATA_FOLDER_LOCKED", FailedPrecondition, PRECONDITION, Never, ["path"]),
     /// The data folder cannot be written.
     DataFolderUnwritable = ("DATA_FOLDER_UNWRITABLE", FailedPrecondition, PRECONDITION, Never, ["path", "detail"]),
+    /// Others on the machine may read the data folder, and this cannot be changed.
+    DataFolderExposed = ("DATA_FOLDER_EXPOSED", FailedPrecondition, PRECONDITION, Never, ["path", "detail"]),
     /// Another agent uses the state folder.
     StateFolderLocked = ("STATE_FOLDER_LOCKED", FailedPrecondition, PRECONDITION, Never, ["path"]),
     /// The agent's state folder cannot be used.
@@ -351,42 +381,6 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
     }
-}
-
-/// Returns the page `docs/errors.md`: every reason with its codes and its English sentences.
-#[cfg(feature = "locale")]
-pub fn markdown() -> String {
-    use crate::locale::{self, Language};
-
-    let sentence = |reason: &Reason, line: &str| {
-        // Arguments show as their names.
-        let args: Vec<_> = reason
-            .args()
-            .iter()
-            .map(|name| (*name, locale::Arg::from(format!("*{name}*"))))
-            .collect();
-        locale::errors().text(Language::En, &format!("{}.{line}", reason.code()), &args)
-    };
-    let mut page = String::from(
-        "# Errors\n\nEvery error of OpsLink has one of these stable codes and says three things: what happened, why, and \
-         what to do.\nCodes never change their meaning. In the API they are the `reason` of the `google.rpc.ErrorInfo` \
-         (domain `opslink`).\n\nMade from `proto/reason.rs` and `proto/locales/en/errors.ftl`; do not edit by hand.\n",
-    );
-    for reason in Reason::ALL {
-        let retry = if reason.retryable() { "yes" } else { "no" };
-        page.push_str(&format!(
-            "\n## {}\n\n{}\n\n- gRPC `{:?}` · `cloudctl` exits with {} · worth retrying unchanged: {retry}\n- What: \
-             {}\n- Why: {}\n- Do this: {}\n",
-            reason.code(),
-            reason.summary().trim(),
-            reason.grpc(),
-            reason.exit_code(),
-            sentence(reason, "what"),
-            sentence(reason, "why"),
-            sentence(reason, "fix"),
-        ));
-    }
-    page
 }
 
 #[cfg(test)]

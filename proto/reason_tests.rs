@@ -118,16 +118,45 @@ mod sentences {
         }
     }
 
+    /// The codes that `cloudctl` gives by itself, from its own file of sentences: they never cross the wire.
+    fn of_cloudctl() -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ctl/locales/en/cli.ftl");
+        let ftl = std::fs::read_to_string(path).unwrap();
+        let mut page = String::from(
+            "\n# Errors of cloudctl alone\n\nFound on the caller's side, before or after the API. Made from \
+             `ctl/locales/en/cli.ftl`.\n",
+        );
+        let labels = [(".what = ", "What"), (".why = ", "Why"), (".fix = ", "Do this")];
+        let mut in_code = false;
+        for line in ftl.lines() {
+            match line.strip_suffix(" =") {
+                Some(code) if code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') => {
+                    in_code = true;
+                    page.push_str(&format!("\n## {code}\n\n"));
+                }
+                Some(_) | None => in_code &= line.starts_with(' '),
+            }
+            for (attribute, label) in labels {
+                if let Some(text) = line.trim_start().strip_prefix(attribute).filter(|_| in_code) {
+                    let text = text.replace("{ $", "*").replace(" }", "*");
+                    page.push_str(&format!("- {label}: {text}\n"));
+                }
+            }
+        }
+        page
+    }
+
     /// `UPDATE_DOCS=1 cargo test -p opslink reason` writes the file anew.
     #[test]
     fn the_page_of_errors_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        let wanted = markdown() + &of_cloudctl();
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, markdown()).unwrap();
+            std::fs::write(path, &wanted).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
-            page == markdown(),
+            page == wanted,
             "docs/errors.md is old: UPDATE_DOCS=1 cargo test -p opslink reason"
         );
     }

@@ -247,6 +247,12 @@ impl Selector {
         })
     }
 
+    /// Tries that [`Self::matches`] may need for one agent: names that must be tried one by one.
+    pub fn cost(&self) -> usize {
+        let globs = self.names.globs.len().saturating_add(self.exclude.globs.len());
+        globs.saturating_add(self.requirements.len()).saturating_add(1)
+    }
+
     /// Says whether an agent is meant.
     pub fn matches(&self, name: &str, id: AgentId, labels: &BTreeMap<String, String>) -> bool {
         (self.names.is_empty() || self.names.matches(name, id))
@@ -257,14 +263,13 @@ impl Selector {
     /// Returns the names and ids that were given exactly and that none of these agents has, in order: so that a
     /// forgotten machine is an error and not a silent gap. `known` says whether an agent has this name or id.
     pub fn unknown_names(&self, known: impl Fn(&str) -> bool) -> Vec<String> {
-        let ids = self.names.ids.iter().map(AgentId::to_string);
-        self.names
-            .exact
-            .iter()
-            .cloned()
-            .chain(ids)
-            .filter(|name| !known(name))
-            .collect()
+        self.names.unknown(known)
+    }
+
+    /// Returns the same of the names and ids to leave out: a mistyped one would spare nobody. A glob is a wish about
+    /// whoever is there, and may match nobody.
+    pub fn unknown_excluded(&self, known: impl Fn(&str) -> bool) -> Vec<String> {
+        self.exclude.unknown(known)
     }
 }
 
@@ -310,6 +315,16 @@ impl Names {
             }
         }
         Ok(parsed)
+    }
+
+    fn unknown(&self, known: impl Fn(&str) -> bool) -> Vec<String> {
+        let ids = self.ids.iter().map(AgentId::to_string);
+        self.exact
+            .iter()
+            .cloned()
+            .chain(ids)
+            .filter(|name| !known(name))
+            .collect()
     }
 
     fn is_empty(&self) -> bool {

@@ -290,6 +290,19 @@ pub struct Outcome {
     pub started_time_us: i64,
     /// Microseconds since 1970.
     pub finished_time_us: i64,
+    /// What was produced beside output; absent from agents before 0.2.0.
+    pub events: Option<EventsDigest>,
+}
+
+/// Number and hash of the events of an attempt that are neither output nor the end; how, is in the proto file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsDigest {
+    /// How the hash is made; see [`crate::chunk::EventsTally`].
+    pub version: u32,
+    /// How many.
+    pub count: u64,
+    /// BLAKE3, 32 bytes.
+    pub blake3: Bytes,
 }
 
 /// Length and BLAKE3 hash of everything that one stream produced.

@@ -6,6 +6,8 @@
 //! url = "postgres://app@db.internal/app"
 //! password_file = "/etc/opslink-agent/main.password"
 //! default = true
+//! read_only = true                       # scripts may only read
+//! session = ["SET search_path TO app"]   # run at the start of each session
 //! ```
 
 use std::{
@@ -13,10 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opslink::pb;
+use opslink::{pb, reason::Reason};
 use serde::Deserialize;
 
-use crate::executor::Failure;
+use crate::{dial::chain_text, executor::Failure};
 
 /// Name of the file in the state folder.
 pub const FILE_NAME: &str = "connections.toml";
@@ -30,6 +32,8 @@ pub const TEMPLATE: &str = "\
 # url = \"postgres://app@127.0.0.1/app\"     # or mysql://…, or sqlite:///absolute/path.db
 # password_file = \"/etc/opslink-agent/main.password\"   # optional; first line, read at each use
 # default = true
+# read_only = true                        # scripts may only read, whatever a task says
+# session = [\"SET search_path TO app\"]  # run at the start of each session
 ";
 
 /// A text that `Debug` hides.
@@ -97,6 +101,10 @@ pub struct Connection {
     pub url: Secret,
     /// Whether tasks that name no connection get this one.
     pub is_default: bool,
+    /// Whether scripts may only read, whatever the task says.
+    pub is_read_only: bool,
+    /// Statements that are run at the start of each session.
+    pub session: Vec<String>,
     password_file: Option<PathBuf>,
 }
 
@@ -113,6 +121,8 @@ impl Connection {
             kind,
             url: Secret::new(url),
             is_default: false,
+            is_read_only: false,
+            session: Vec::new(),
             password_file: None,
         })
     }
@@ -126,7 +136,7 @@ impl Connection {
             return Ok(None);
         };
         let text = fs::read_to_string(path).map_err(|error| Failure {
-            reason: "CONNECTIONS_INVALID",
+            reason: Reason::ConnectionsInvalid.code(),
             message: format!(
                 "the password file {} of connection `{}` cannot be read: {error}",
                 path.display(),
@@ -194,12 +204,18 @@ struct Entry {
     password_file: Option<PathBuf>,
     #[serde(default)]
     default: bool,
+    #[serde(default)]
+    read_only: bool,
+    #[serde(default)]
+    session: Vec<String>,
 }
 
 /// The named endpoints of this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connections {
     list: Vec<Connection>,
+    /// Why there are none, when the file is there and cannot be used.
+    broken: Option<String>,
 }
 
 impl Connections {
@@ -225,7 +241,15 @@ impl Connections {
         if let [only] = list.as_mut_slice() {
             only.is_default = true;
         }
-        Ok(Self { list })
+        Ok(Self { list, broken: None })
+    }
+
+    /// None, because the file cannot be used: whoever asks for one is told so.
+    pub fn broken(error: &Error) -> Self {
+        Self {
+            list: Vec::new(),
+            broken: Some(chain_text(error)),
+        }
     }
 
     /// Reads `connections.toml`; a missing file means none.
@@ -267,6 +291,8 @@ impl Connections {
             .map(|entry| {
                 let mut connection = Connection::new(entry.name, entry.url)?;
                 connection.is_default = entry.default;
+                connection.is_read_only = entry.read_only;
+                connection.session = entry.session;
                 connection.password_file = entry.password_file;
                 Ok(connection)
             })
@@ -277,8 +303,13 @@ impl Connections {
     /// Returns the connection of that name, or the default one.
     ///
     /// # Errors
-    /// `CONNECTION_UNKNOWN`, `CONNECTION_AMBIGUOUS` or `CONNECTION_MISSING`, with the names that there are.
+    /// `CONNECTION_UNKNOWN`, `CONNECTION_AMBIGUOUS` or `CONNECTION_MISSING`, with the names that there are;
+    /// `CONNECTIONS_INVALID` when the file cannot be used.
     pub fn find(&self, name: Option<&str>) -> Result<&Connection, Failure> {
+        if let Some(detail) = &self.broken {
+            let message = format!("the connections of this agent cannot be used: {detail}. Correct {FILE_NAME} there");
+            return Err(Failure::new(Reason::ConnectionsInvalid.code(), message));
+        }
         let found = match name {
             Some(name) => self.list.iter().find(|connection| connection.name == name),
             None => self.list.iter().find(|connection| connection.is_default),
@@ -288,16 +319,16 @@ impl Connections {
             let known = names.join(", ");
             let (reason, message) = match name {
                 _ if names.is_empty() => (
-                    "CONNECTION_MISSING",
+                    Reason::ConnectionMissing.code(),
                     format!("this agent has no connection; add one to its {FILE_NAME}"),
                 ),
                 Some(name) => (
-                    "CONNECTION_UNKNOWN",
+                    Reason::ConnectionUnknown.code(),
                     format!("this agent has no connection named `{name}`; it has: {known}"),
                 ),
                 None => {
                     let message = format!("this agent has several connections and no default; name one of: {known}");
-                    ("CONNECTION_AMBIGUOUS", message)
+                    (Reason::ConnectionAmbiguous.code(), message)
                 }
             };
             Failure { reason, message }
@@ -322,52 +353,5 @@ impl Connections {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Connections, Error> {
-        Connections::parse(text, Path::new("connections.toml"))
-    }
-
-    #[test]
-    fn the_only_connection_is_the_default() {
-        let connections = parse("[[connection]]\nname = 'a'\nurl = 'sqlite:///x.db'\n").unwrap();
-        assert_eq!(connections.find(None).unwrap().name, "a");
-        assert_eq!(connections.to_pb()[0].kind, "sqlite");
-    }
-
-    #[test]
-    fn without_a_default_the_error_lists_the_names() {
-        let text = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='b'\nurl='mysql://h/d'\n";
-        let failure = parse(text).unwrap().find(None).unwrap_err();
-        assert_eq!(failure.reason, "CONNECTION_AMBIGUOUS");
-        assert!(failure.message.contains("a, b"), "{}", failure.message);
-    }
-
-    #[test]
-    fn secrets_appear_neither_in_debug_nor_in_errors() {
-        let connections = parse("[[connection]]\nname='a'\nurl='postgres://u:hunter2@h/d'\n").unwrap();
-        assert!(!format!("{connections:?}").contains("hunter2"));
-        let error = parse("[[connection]]\nname='a'\nurl='postgres://u:hunter2@h/d' oops\n").unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-        assert!(error.to_string().contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn duplicates_two_defaults_and_odd_schemes_are_refused() {
-        let twice = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='a'\nurl='sqlite:///y'\n";
-        assert!(matches!(parse(twice), Err(Error::Duplicate { .. })));
-        let two = "[[connection]]\nname='a'\nurl='sqlite:///x'\ndefault=true\n\
-                   [[connection]]\nname='b'\nurl='sqlite:///y'\ndefault=true\n";
-        assert!(matches!(parse(two), Err(Error::TwoDefaults { .. })));
-        assert!(matches!(
-            parse("[[connection]]\nname='a'\nurl='oracle:x'\n"),
-            Err(Error::UnknownScheme { .. })
-        ));
-    }
-
-    #[test]
-    fn the_template_is_a_valid_file_with_no_connection() {
-        assert_eq!(parse(TEMPLATE).unwrap().iter().count(), 0);
-    }
-}
+#[path = "connections_tests.rs"]
+mod tests;

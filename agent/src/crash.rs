@@ -1,4 +1,8 @@
-//! Crash points: places where a test may stop the program dead. Compiled out of release builds.
+//! Crash points: places where a test may stop the program dead, named `<part>.<what has just happened>`. Compiled out of
+//! release builds.
+//!
+//! `OPSLINK_CRASH_AT=name` stops the first time, `name:3` the third. It says so on standard error, so that a test can tell
+//! that its crash was this one.
 
 /// Aborts the process when `OPSLINK_CRASH_AT` names this place. Costs nothing in release builds.
 #[macro_export]
@@ -12,9 +16,27 @@ macro_rules! crashpoint {
 /// The other half of [`crashpoint!`](crate::crashpoint).
 #[cfg(debug_assertions)]
 pub fn at(name: &str) {
-    use std::sync::OnceLock;
-    static WANTED: OnceLock<Option<String>> = OnceLock::new();
-    if WANTED.get_or_init(|| std::env::var("OPSLINK_CRASH_AT").ok()).as_deref() == Some(name) {
+    use std::{
+        io::Write,
+        sync::{
+            OnceLock,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+    static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let wanted = std::env::var("OPSLINK_CRASH_AT").ok()?;
+        Some(match wanted.split_once(':') {
+            Some((name, count)) => (name.to_owned(), count.parse().unwrap_or(1)),
+            None => (wanted, 1),
+        })
+    });
+    if let Some((wanted, count)) = wanted
+        && wanted == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
+    {
+        writeln!(std::io::stderr().lock(), "crash point {name}").ok();
         std::process::abort();
     }
 }

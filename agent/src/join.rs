@@ -1,6 +1,13 @@
 //! Joining: a token in, an identity out.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use opslink::{locale::Language, pb, problem::Problem, reason::Reason, time::UnixMicros};
 use rustls::{
@@ -69,6 +76,32 @@ impl JoinToken {
             secret: secret.to_owned(),
         })
     }
+}
+
+/// Longest line that [`read_token`] reads, in bytes; a token has about 150.
+const TOKEN_LINE_MAX: u64 = 4_096;
+
+/// Reads a token: the first line of a file, or of stdin for `-`. Neither can be read by everybody on this machine, as a
+/// command line can.
+///
+/// # Errors
+/// `CONFIG_INVALID` when nothing can be read there.
+pub fn read_token(file: &Path) -> Result<String, Problem> {
+    let read = || -> io::Result<String> {
+        let source: Box<dyn Read> = if file == Path::new("-") {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(file)?)
+        };
+        let mut line = String::new();
+        BufReader::new(source.take(TOKEN_LINE_MAX)).read_line(&mut line)?;
+        Ok(line)
+    };
+    read().map_err(|error| {
+        Problem::new(Reason::ConfigInvalid)
+            .with("setting", "--token-file")
+            .with("detail", format!("{}: {error}", file.display()))
+    })
 }
 
 /// What a join needs to know.

@@ -37,6 +37,21 @@ fn whatever_is_no_token_is_malformed_and_not_repeated() {
     }
 }
 
+#[test]
+fn a_token_is_the_first_line_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let good = token(&[5; 32]);
+    for text in [good.clone(), format!("{good}\n"), format!("{good}\r\nmade for web-1\n")] {
+        std::fs::write(&file, text).unwrap();
+        let read = read_token(&file).unwrap();
+        assert_eq!(JoinToken::parse(&read).unwrap().secret, "c2VjcmV0_-");
+    }
+    let problem = read_token(&folder.path().join("none")).unwrap_err();
+    assert_eq!(problem.reason, Reason::ConfigInvalid);
+    assert_eq!(problem.args["setting"], "--token-file");
+}
+
 struct Ca {
     issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
 }

@@ -4,6 +4,7 @@
 //! Start reading at [`link`] (the courier), then [`journal`] (what survives a crash), [`launch`] (how an attempt is
 //! started) and [`runner`] (what an attempt does).
 
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod connections_file;
@@ -15,11 +16,15 @@ pub mod identity;
 pub mod join;
 pub mod journal;
 pub mod launch;
+mod line;
 pub mod link;
 mod pause;
 pub mod policy;
 pub mod policy_file;
+mod processes;
+mod programs;
 mod recover;
+mod remains;
 pub mod run;
 pub mod runner;
 pub mod simulate;

@@ -43,9 +43,17 @@ enum Command {
     Join {
         /// The cloud: https://host:7443
         url: String,
-        /// The join token. It works once.
-        #[arg(long, env = "OPSLINK_JOIN_TOKEN", hide_env_values = true)]
-        token: String,
+        /// The join token. It works once; everybody on this machine can read a command line, so rather use --token-file.
+        #[arg(
+            long,
+            env = "OPSLINK_JOIN_TOKEN",
+            hide_env_values = true,
+            required_unless_present = "token_file"
+        )]
+        token: Option<String>,
+        /// File with the join token in its first line, - for stdin; wins over --token.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
         /// The name of this machine at the cloud; its host name unless given.
         #[arg(long)]
         name: Option<String>,
@@ -116,11 +124,19 @@ fn main() -> ExitCode {
         Command::Join {
             url,
             token,
+            token_file,
             name,
             state,
             start,
             ready_json,
-        } => join(JoinOptions { url, token, name }, &state.dir(), start, ready_json),
+        } => {
+            let token = match token_file {
+                Some(file) => join::read_token(&file),
+                // One of the two is there, or the command line was refused.
+                None => Ok(token.unwrap_or_default()),
+            };
+            token.and_then(|token| join(JoinOptions { url, token, name }, &state.dir(), start, ready_json))
+        }
         Command::Run { state, ready_json } => run(&state.dir(), ready_json),
         Command::Reset { state } => reset(&state.dir()),
         Command::Simulate {

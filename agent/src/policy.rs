@@ -8,9 +8,14 @@ use std::{
 
 use opslink::{
     reason::Reason,
-    task::{Action, ShellProgram, TaskSpec},
+    task::{Action, ShellProgram, ShellSpec, TaskSpec},
 };
 use serde::Deserialize;
+
+use crate::{
+    executor,
+    programs::{self, Resolved},
+};
 
 /// Name of the file in the state folder.
 pub const FILE_NAME: &str = "policy.toml";
@@ -22,8 +27,16 @@ pub const TEMPLATE: &str = "\
 allow = [\"shell\", \"sql\"]
 # Users that shell tasks may run as, beside the agent's own; leave out to allow every user.
 # run_as = [\"deploy\"]
-# Programs (or script interpreters) that shell tasks may start, as globs; leave out to allow every program.
-# programs = [\"/usr/bin/systemctl\", \"bash\", \"sh\"]
+# Programs (and script interpreters) that shell tasks may start, as names in the agent's PATH, paths or globs of paths
+# (`*` does not match `/`, links are followed first); leave out to allow every program.
+# programs = [\"systemctl\", \"/opt/tools/*\", \"bash\"]
+# Variables that tasks may set, as globs; counts only while programs is set, and then nothing else may be set.
+# env = [\"DEPLOY_*\"]
+# Variables of the agent's own environment that tasks get, as globs, beside PATH, HOME, USER, LOGNAME, SHELL, LANG,
+# LANGUAGE, LC_*, TZ, TMPDIR. Nothing else of it reaches a task.
+# inherit = [\"HTTPS_PROXY\", \"NO_PROXY\"]
+# Connections (connections.toml) that SQL tasks may use, as globs; each task then has to name one. Leave out to allow all.
+# connections = [\"reports\", \"shop-*\"]
 ";
 
 /// Why `policy.toml` cannot be used. Without a policy nothing is allowed, so the agent does not start.
@@ -62,12 +75,30 @@ pub struct Policy {
     /// Users; absent means any.
     #[serde(default)]
     run_as: Option<Vec<String>>,
-    /// Globs of programs; absent means any.
+    /// Names, paths and globs of programs; absent means any.
     #[serde(default)]
     programs: Option<Vec<String>>,
+    /// Variables that tasks may set while `programs` is set.
+    #[serde(default)]
+    env: Vec<String>,
+    /// Variables of the agent that tasks get.
+    #[serde(default)]
+    inherit: Vec<String>,
+    /// Globs of connections; absent means any.
+    #[serde(default)]
+    connections: Option<Vec<String>>,
     /// Whether the pretence of work for tests is allowed.
     #[serde(default)]
     allow_fake: bool,
+}
+
+/// What a policy lets a task use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// The one file that it may execute; absent when any may be.
+    pub program: Option<PathBuf>,
+    /// Variables of the agent's own environment that it gets, as globs.
+    pub inherit: Vec<String>,
 }
 
 /// A policy's no. Its text is for people.
@@ -96,6 +127,9 @@ impl Policy {
             allow,
             run_as: None,
             programs: None,
+            env: Vec::new(),
+            inherit: Vec::new(),
+            connections: None,
             allow_fake: true,
         }
     }
@@ -142,7 +176,7 @@ impl Policy {
     ///
     /// # Errors
     /// The no, with what to change in the policy.
-    pub fn permit(&self, spec: &TaskSpec) -> Result<(), Denied> {
+    pub fn permit(&self, spec: &TaskSpec) -> Result<Permit, Denied> {
         let kind = spec.action.kind();
         if !self.allows_kind(kind) {
             let message = format!("the policy of this agent does not allow {kind} tasks ({FILE_NAME}: allow)");
@@ -154,8 +188,10 @@ impl Policy {
                 Action::Shell(_) | Action::Sql(_) => Denied::new(message),
             });
         }
-        let Action::Shell(shell) = &spec.action else {
-            return Ok(());
+        let shell = match &spec.action {
+            Action::Shell(shell) => shell,
+            Action::Sql(sql) => return self.permit_connection(sql.connection.as_deref()),
+            Action::Fake(_) => return Ok(Permit::default()),
         };
         if let (Some(users), Some(user)) = (&self.run_as, &shell.run_as)
             && !users.contains(user)
@@ -164,72 +200,70 @@ impl Policy {
                 "the policy of this agent does not allow tasks to run as `{user}` ({FILE_NAME}: run_as)"
             )));
         }
-        let Some(globs) = &self.programs else { return Ok(()) };
-        let program = program_of(&shell.program);
-        if globs
-            .iter()
-            .any(|glob| glob_matches(glob.as_bytes(), program.as_bytes()))
-        {
-            return Ok(());
-        }
-        Err(Denied::new(format!(
-            "the policy of this agent does not allow the program `{program}` ({FILE_NAME}: programs)"
-        )))
+        let program = match &self.programs {
+            Some(list) => Some(self.permit_program(list, shell)?),
+            None => None,
+        };
+        Ok(Permit {
+            program,
+            inherit: self.inherit.clone(),
+        })
     }
-}
 
-/// The program that a shell action starts, as the task names it.
-fn program_of(program: &ShellProgram) -> String {
-    match program {
-        ShellProgram::Argv(argv) => argv.first().cloned().unwrap_or_default(),
-        ShellProgram::Script {
-            interpreter: Some(interpreter),
-            ..
-        } => interpreter.clone(),
-        ShellProgram::Script {
-            text,
-            interpreter: None,
-            ..
-        } => {
-            let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let named = first_line
-                .strip_prefix(b"#!")
-                .map(|rest| String::from_utf8_lossy(rest).into_owned());
-            let word = named.as_deref().and_then(|rest| rest.split_whitespace().next());
-            word.unwrap_or("sh").to_owned()
+    /// The default connection may change without this file: with a list, tasks have to name theirs.
+    fn permit_connection(&self, name: Option<&str>) -> Result<Permit, Denied> {
+        let Some(globs) = &self.connections else {
+            return Ok(Permit::default());
+        };
+        let allows = |glob: &String, name: &str| programs::glob_matches(glob.as_bytes(), name.as_bytes());
+        match name {
+            Some(name) if globs.iter().any(|glob| allows(glob, name)) => Ok(Permit::default()),
+            Some(name) => Err(Denied::new(format!(
+                "the policy of this agent does not allow the connection `{name}` ({FILE_NAME}: connections)"
+            ))),
+            None => Err(Denied::new(format!(
+                "the policy of this agent limits connections: name one with --conn ({FILE_NAME}: connections)"
+            ))),
         }
     }
-}
 
-/// `*` is any run of bytes, `?` any one byte.
-fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
-    let (mut g, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(byte) = text.get(t) {
-        match glob.get(g) {
-            Some(b'*') => {
-                star = Some((g, t));
-                g += 1;
-            }
-            Some(b'?') => (g, t) = (g + 1, t + 1),
-            Some(want) if want == byte => (g, t) = (g + 1, t + 1),
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (g, t) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
+    /// Finds the program as the agent finds it, whatever the task's own PATH says.
+    fn permit_program(&self, list: &[String], shell: &ShellSpec) -> Result<PathBuf, Denied> {
+        let is_forbidden = |name: &&String| {
+            let mut globs = self.env.iter();
+            !globs.any(|glob| programs::glob_matches(glob.as_bytes(), name.as_bytes()))
+        };
+        if let Some(name) = shell.env.keys().find(is_forbidden) {
+            return Err(Denied::new(format!(
+                "the policy of this agent limits programs and does not allow tasks to set `{name}` ({FILE_NAME}: env)"
+            )));
         }
+        let name = match &shell.program {
+            ShellProgram::Argv(argv) => argv.first().cloned().unwrap_or_default(),
+            ShellProgram::Script { text, interpreter, .. } => executor::interpreter_of(text, interpreter.as_deref())
+                .map_err(|failure| Denied::new(failure.message))?,
+        };
+        let denied = |what: &str| {
+            Denied::new(format!(
+                "the policy of this agent does not allow the program `{name}`{what} ({FILE_NAME}: programs)"
+            ))
+        };
+        let path = programs::own_path();
+        let cwd = shell.cwd.as_deref().map(Path::new);
+        let found = programs::find(&name, cwd, &path).map_err(|unusable| denied(&format!(": {unusable}")))?;
+        let found = Resolved::of(&found).map_err(|error| denied(&format!(": {error}")))?;
+        if !found.is_among(list, &path) {
+            return Err(denied(&format!(", which is {}", found.target.display())));
+        }
+        Ok(found.target)
     }
-    glob.get(g..).unwrap_or_default().iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use opslink::task::{FakeSpec, ShellSpec};
+    use opslink::task::FakeSpec;
 
     use super::*;
 
@@ -278,19 +312,48 @@ mod tests {
 
     #[test]
     fn users_and_programs_are_held_to_their_lists() {
-        let policy = policy("allow=['shell']\nrun_as=['deploy']\nprograms=['/usr/bin/*ctl','bash']\n");
+        let policy = policy("allow=['shell']\nrun_as=['deploy']\nprograms=['/bin/s*','env']\nenv=['A_*']\n");
+        let permit = policy.permit(&shell(argv("/bin/sleep"), Some("deploy"))).unwrap();
+        assert_eq!(permit.program, Some(fs::canonicalize("/bin/sleep").unwrap()));
+        assert!(policy.permit(&shell(argv("/bin/sleep"), Some("root"))).is_err());
+        assert!(policy.permit(&shell(argv("sleep"), None)).is_ok(), "found in the PATH");
+        assert!(policy.permit(&shell(argv("/bin/../bin/sleep"), None)).is_ok());
+        assert!(policy.permit(&shell(argv("/bin/../bin/cat"), None)).is_err());
+        assert!(policy.permit(&shell(argv("no-such-program"), None)).is_err());
+        assert!(policy.permit(&shell(script("#!/usr/bin/perl\nx"), None)).is_err());
+        assert!(policy.permit(&shell(script("#! /usr/bin/env -S x\nx"), None)).is_ok());
+        // A byte order mark hides no interpreter.
+        assert!(policy.permit(&shell(script("\u{feff}#!/bin/cat\nx"), None)).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_programs_limits_the_environment() {
+        let limited = policy("allow=['shell']\nprograms=['sleep']\nenv=['A_*']\ninherit=['HTTPS_PROXY']\n");
+        let with = |name: &str| {
+            let mut task = shell(argv("sleep"), None);
+            if let Action::Shell(shell) = &mut task.action {
+                shell.env.insert(name.to_owned(), "x".to_owned());
+            }
+            task
+        };
+        for name in [
+            "BASH_ENV",
+            "LD_PRELOAD",
+            "BASH_FUNC_echo%%",
+            "PATH",
+            "IFS",
+            "ENV",
+            "PYTHONPATH",
+            "PERL5OPT",
+            "anything",
+        ] {
+            let denied = limited.permit(&with(name)).unwrap_err();
+            assert!(denied.to_string().contains(name), "{denied}");
+        }
+        assert_eq!(limited.permit(&with("A_B")).unwrap().inherit, ["HTTPS_PROXY"]);
         assert!(
-            policy
-                .permit(&shell(argv("/usr/bin/systemctl"), Some("deploy")))
-                .is_ok()
-        );
-        assert!(policy.permit(&shell(argv("/usr/bin/systemctl"), Some("root"))).is_err());
-        assert!(policy.permit(&shell(argv("systemctl"), None)).is_err());
-        assert!(policy.permit(&shell(script("#!/bin/sh\nx"), None)).is_err());
-        assert!(policy.permit(&shell(script("#! bash -e\nx"), None)).is_ok());
-        assert!(
-            policy.permit(&shell(script("echo no line"), None)).is_err(),
-            "runs under sh"
+            policy(TEMPLATE).permit(&with("PATH")).is_ok(),
+            "without a limit anything may be set"
         );
     }
 
@@ -311,19 +374,27 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
-        for (glob, text, matches) in [
-            ("*", "", true),
-            ("a*b*c", "a1b2b3c", true),
-            ("a*b*c", "a1b2", false),
-            ("?", "", false),
-            ("a?", "ab", true),
-        ] {
-            assert_eq!(
-                glob_matches(glob.as_bytes(), text.as_bytes()),
-                matches,
-                "{glob} on {text}"
-            );
-        }
+    fn connections_are_held_to_their_list() {
+        use opslink::task::{SqlOnError, SqlSpec, SqlTransaction};
+        let sql = |connection: Option<&str>| TaskSpec {
+            action: Action::Sql(SqlSpec {
+                script: "SELECT 1".to_owned(),
+                connection: connection.map(str::to_owned),
+                transaction: SqlTransaction::PerStatement,
+                on_error: SqlOnError::Stop,
+                max_rows: None,
+                statement_timeout: None,
+                read_only: false,
+                name: String::new(),
+            }),
+            timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+        };
+        let all = policy("allow=['sql']\n");
+        assert!(all.permit(&sql(None)).is_ok() && all.permit(&sql(Some("main"))).is_ok());
+        let some = policy("allow=['sql']\nconnections=['shop-*']\n");
+        assert!(some.permit(&sql(Some("shop-eu"))).is_ok());
+        assert!(some.permit(&sql(Some("main"))).is_err());
+        assert!(some.permit(&sql(None)).unwrap_err().to_string().contains("--conn"));
     }
 }

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::policy::{Error, Policy};
+use crate::{
+    dial::chain_text,
+    policy::{Error, Policy},
+};
 
 /// What changes when a file is edited, replaced, or given to somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +56,29 @@ impl PolicyFile {
     }
 
     /// Reads the file again when it is not the one that was read last; says so once for each change.
-    pub fn changed(&mut self) -> Option<Result<Policy, Error>> {
+    fn changed(&mut self) -> Option<Result<Policy, Error>> {
         let now = Stamp::of(&self.path);
         if now == self.seen {
             return None;
         }
         self.seen = now;
         Some(Policy::load(&self.path))
+    }
+
+    /// As [`Self::changed`], for whoever goes on with the policy before when the new one cannot be used: that is told
+    /// here, once.
+    pub fn changed_usable(&mut self) -> Option<Policy> {
+        match self.changed()? {
+            Ok(policy) => {
+                tracing::info!("the policy was read again");
+                Some(policy)
+            }
+            Err(error) => {
+                let error = chain_text(&error);
+                tracing::warn!(%error, "the changed policy cannot be used; the one before stays in force");
+                None
+            }
+        }
     }
 }
 

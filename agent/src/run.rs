@@ -78,8 +78,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
     /// What the operator has to know: the certificate is revoked, or a file cannot be used.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Problem> {
         let address = Address::parse(&self.identity.cloud_url).map_err(|error| config_invalid("cloud_url", &error))?;
-        let admission = self.admission()?;
-        let mut reactor = Reactor::new(Arc::clone(&self.launcher), admission);
+        let mut reactor = self.reactor()?;
         let mut connections = self.connections()?;
         let identity = Mutex::new(self.identity.clone());
         let process_nonce = uuid::Uuid::new_v4().to_string();
@@ -146,7 +145,7 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 }
             },
         };
-        let hello = hello(reactor.admission_mut().policy());
+        let hello = hello(reactor.admission().policy());
         let on_up = || {
             tracing::info!(cloud = %address.url(), "link is up");
             pause.reset();
@@ -221,8 +220,8 @@ impl<L: Launcher + ?Sized> Agent<L> {
                 tracing::info!(retry_after_ms = wait.as_millis(), "the cloud asked to come back later");
                 Ok(After::RedialIn(wait))
             }
-            LinkEnd::Silent => {
-                pause.tell(&Problem::new(Reason::LinkDead));
+            LinkEnd::Silent(silence) => {
+                pause.tell(&Problem::new(Reason::LinkDead).with("seconds", silence.as_secs()));
                 Ok(After::Redial)
             }
             LinkEnd::Closed => {
@@ -254,18 +253,21 @@ impl<L: Launcher + ?Sized> Agent<L> {
     }
 
     /// Without a policy nothing is allowed: the agent does not start then.
-    fn admission(&self) -> Result<Admission, Problem> {
-        let admission = |policy| Admission::new(self.identity.agent_id, &self.identity.task_keys, policy);
+    fn reactor(&self) -> Result<Reactor<L>, Problem> {
+        let reactor = |policy| {
+            let admission = Admission::new(self.identity.agent_id, &self.identity.task_keys, policy);
+            Reactor::new(Arc::clone(&self.launcher), admission)
+        };
         match &self.rules {
-            Rules::Fixed(policy) => Ok(admission(policy.clone())),
+            Rules::Fixed(policy) => Ok(reactor(policy.clone())),
             Rules::Files { policy: path, .. } => {
-                let (file, policy) = PolicyFile::open(path).map_err(|error| {
+                let (mut file, policy) = PolicyFile::open(path).map_err(|error| {
                     let detail = dial::chain_text(&error);
                     Problem::new(Reason::PolicyInvalid)
                         .with("path", path.display())
                         .with("detail", detail)
                 })?;
-                Ok(admission(policy).following(file))
+                Ok(reactor(policy).telling(look).following(move || file.changed_usable()))
             }
         }
     }
@@ -342,20 +344,22 @@ fn shortest_pause(identity: &Identity) -> Duration {
 
 /// What the agent says first on each link.
 fn greeting(process_nonce: &str, policy: &Policy, connections: Option<&mut ConnectionsFile>) -> pb::Hello {
-    let executors = executor::all();
-    // What the policy forbids is no capability: nobody should find that out by a refusal.
-    let healthy = executors
-        .iter()
-        .filter(|executor| policy.allows_kind(executor.kind()) && executor.health() == Health::Healthy);
     pb::Hello {
         boot_id: boot_id(),
         process_nonce: process_nonce.to_owned(),
-        facts: Some(facts::collect(
-            healthy.map(|executor| executor.kind().to_owned()).collect(),
-        )),
+        facts: Some(look(policy)),
         connections: connections.map_or_else(Vec::new, |file| file.current().to_pb()),
         ..Default::default()
     }
+}
+
+/// What this machine is now. What the policy forbids is no capability: nobody should find that out by a refusal.
+fn look(policy: &Policy) -> pb::Facts {
+    let executors = executor::all();
+    let healthy = executors
+        .iter()
+        .filter(|executor| policy.allows_kind(executor.kind()) && executor.health() == Health::Healthy);
+    facts::collect(healthy.map(|executor| executor.kind().to_owned()).collect())
 }
 
 enum After {

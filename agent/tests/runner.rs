@@ -22,7 +22,7 @@ use opslink::{
     pb,
     task::{Action, FakeSpec, FakeStep, ShellProgram, ShellSpec, TaskSpec},
 };
-use opslink_agent::journal::AttemptDir;
+use opslink_agent::{journal::AttemptDir, policy::Permit};
 use prost::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -61,7 +61,7 @@ impl Attempt {
             body: envelope.encode_to_vec().into(),
             ..Default::default()
         };
-        let dir = AttemptDir::create(&attempts, id, &signed).unwrap();
+        let dir = AttemptDir::create(&attempts, id, &signed, &Permit::default()).unwrap();
         Self {
             state,
             dir,
@@ -171,18 +171,37 @@ impl Agent {
             .await
             .expect("it dials")
             .unwrap();
-        let mut id = [0; 16];
-        stream.read_exact(&mut id).await.unwrap();
-        assert_eq!(&id, attempt.dir.id().uuid().as_bytes());
+        let mut opening = [0; 4];
+        stream.read_exact(&mut opening).await.unwrap();
+        assert_eq!(&opening, b"OLR1");
+        let (kind, fields) = frame(&mut stream).await;
+        assert_eq!((kind, &fields[..16]), (b'H', &attempt.dir.id().uuid().as_bytes()[..]));
         stream
     }
 }
 
+/// The next frame: its kind and its fields.
+async fn frame(stream: &mut UnixStream) -> (u8, Vec<u8>) {
+    let read = async {
+        let length = stream.read_u32_le().await.unwrap();
+        let mut frame = vec![0; length as usize];
+        stream.read_exact(&mut frame).await.unwrap();
+        frame
+    };
+    let frame = tokio::time::timeout(LIMIT, read).await.expect("a frame comes");
+    assert_eq!(frame[0], 1, "version");
+    (frame[1], frame[2..].to_vec())
+}
+
 async fn word(stream: &mut UnixStream) -> u8 {
-    tokio::time::timeout(LIMIT, stream.read_u8())
-        .await
-        .expect("a word comes")
-        .unwrap()
+    frame(stream).await.0
+}
+
+/// What a newer agent might say, then what this runner knows.
+async fn cancel(stream: &mut UnixStream) {
+    let unknown = [&6u32.to_le_bytes()[..], &[9, b'K'], b"more"].concat();
+    let known = [&2u32.to_le_bytes()[..], &[1, b'K']].concat();
+    stream.write_all(&[unknown, known].concat()).await.unwrap();
 }
 
 fn sh(text: &str) -> Action {
@@ -220,10 +239,10 @@ async fn the_agent_hears_of_chunks_and_of_the_end() {
     let agent = Agent::listen(&attempt);
     attempt.start();
     let mut stream = agent.accept(&attempt).await;
-    assert_eq!(word(&mut stream).await, b'C');
+    assert_eq!(frame(&mut stream).await, (b'W', 1u64.to_le_bytes().to_vec()));
     assert_eq!(attempt.first_line().await, "one");
     let mut last = word(&mut stream).await;
-    while last == b'C' {
+    while last == b'W' {
         last = word(&mut stream).await;
     }
     assert_eq!(last, b'E');
@@ -246,7 +265,7 @@ async fn a_new_agent_is_dialed_and_its_cancel_heard() {
     let agent = Agent::listen(&attempt);
     let mut second = agent.accept(&attempt).await;
     assert_eq!(attempt.runner.as_ref().unwrap().id(), pid, "the same runner");
-    second.write_all(b"K").await.unwrap();
+    cancel(&mut second).await;
     assert!(attempt.exit().await);
     assert_eq!(attempt.outcome().kind(), pb::OutcomeKind::Canceled);
 }
@@ -283,12 +302,55 @@ async fn a_process_that_forks_twice_leaves_its_session_and_ignores_term_is_gone_
     };
     assert!(is_alive(&pid));
     let start = Instant::now();
-    stream.write_all(b"K").await.unwrap();
+    cancel(&mut stream).await;
     assert!(attempt.exit().await);
     assert_eq!(attempt.outcome().kind(), pb::OutcomeKind::Canceled);
     assert!(!is_alive(&pid), "{pid} is left");
     // Grace is one second.
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+/// A process that is always another one: each forks the next and ends. No list of processes shows it for sure.
+#[tokio::test]
+async fn a_chain_of_processes_that_is_never_the_same_is_gone_when_canceled() {
+    let chain = "use POSIX; $SIG{TERM} = 'IGNORE'; $| = 1; print \"up\\n\"; \
+                 while (1) { my $pid = fork; exit 0 if $pid; POSIX::setsid(); select(undef, undef, undef, 0.0003) }";
+    for round in 0..10 {
+        let program = ShellProgram::Argv(
+            ["sh", "-c", "perl -e \"$0\" & sleep 100", chain]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+        let mut attempt = Attempt::new(Action::Shell(ShellSpec {
+            program,
+            env: Default::default(),
+            cwd: None,
+            stdin: Bytes::new(),
+            run_as: None,
+        }));
+        let agent = Agent::listen(&attempt);
+        attempt.start();
+        let mut stream = agent.accept(&attempt).await;
+        attempt.first_line().await;
+        cancel(&mut stream).await;
+        assert!(attempt.exit().await);
+        assert_eq!(attempt.outcome().kind(), pb::OutcomeKind::Canceled);
+        let mark = format!("OPSLINK_ATTEMPT_ID={}", attempt.dir.id());
+        let left = marked(&mark);
+        assert!(left.is_empty(), "round {round}: {left:?} are left");
+    }
+}
+
+/// Processes that carry this in their environment.
+fn marked(mark: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
 }
 
 #[tokio::test]

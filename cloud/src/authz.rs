@@ -1,7 +1,8 @@
 //! The authorization table: which principal every RPC of `opslink.v1` asks for. Pure: no IO, no clock.
 //!
-//! Decided inside the typed handlers, by [`Rpc`], never by comparing path strings. A test reads the descriptor and
-//! fails when an RPC has no row here, or when a row has no RPC.
+//! Decided by [`Rpc`], twice: at a call's headers, where its path says which row is meant, so that a stranger's body is
+//! not read; and inside the typed handler, which names its row itself. A path can therefore refuse a call early and
+//! never let one in. A test reads the descriptor and fails when an RPC has no row here, or when a row has no RPC.
 
 use crate::store::record::Role;
 
@@ -107,9 +108,16 @@ rpcs! {
 }
 
 impl Rpc {
-    /// Returns the path that gRPC calls it by; for messages and tests, never for a decision.
+    /// Returns the path that gRPC calls it by.
     pub fn path(self) -> String {
         format!("/opslink.v1.{}/{}", self.service(), self.method())
+    }
+
+    /// Returns the row that this path means; only its exact spelling means one. Nothing is let in by this.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let (service, method) = path.strip_prefix("/opslink.v1.")?.split_once('/')?;
+        let mut all = Self::ALL.iter().copied();
+        all.find(|rpc| rpc.method() == method && rpc.service() == service)
     }
 }
 
@@ -140,6 +148,22 @@ mod tests {
         assert!(described.len() > 20, "the descriptor was read");
         assert_eq!(listed.len(), Rpc::ALL.len(), "no row twice");
         assert_eq!(listed, described);
+    }
+
+    #[test]
+    fn only_the_exact_path_means_a_row() {
+        for rpc in Rpc::ALL {
+            assert_eq!(Rpc::of_path(&rpc.path()), Some(*rpc));
+        }
+        for path in [
+            "",
+            "/",
+            "/opslink.v1.TaskService/CreateTask/",
+            "/opslink.v1.TaskService//CreateTask",
+        ] {
+            assert_eq!(Rpc::of_path(path), None, "{path}");
+        }
+        assert_eq!(Rpc::of_path("/opslink.v1.AgentService/CreateTask"), None);
     }
 
     #[test]

@@ -90,6 +90,16 @@ pub struct Serve {
     )]
     pub expired_certificate_window: Duration,
 
+    /// How long an agent may be away until what it was doing is given up as lost: 1m to 365d.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "OPSLINK_CLOUD_LOST_AFTER",
+        default_value = "7d",
+        value_parser = lost_after
+    )]
+    pub lost_after: Duration,
+
     /// For demos and tests: makes the first admin with this password, which needs no change.
     #[arg(
         long,
@@ -123,6 +133,7 @@ impl Serve {
             names: Vec::new(),
             agent_certificate_ttl: terms.lifetime,
             expired_certificate_window: terms.window,
+            lost_after: crate::task::Config::default().lost_after,
             dev_admin_password: Some("correct-horse-battery".to_owned()),
             ready_json: false,
             log_json: false,
@@ -150,6 +161,14 @@ fn expired_window(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` is more than 365d"));
     }
     Ok(window)
+}
+
+fn lost_after(text: &str) -> Result<Duration, String> {
+    let after = duration::parse(text)?;
+    if after < Duration::from_secs(60) || after > DAY * 365 {
+        return Err(format!("`{text}` is not between 1m and 365d"));
+    }
+    Ok(after)
 }
 
 #[cfg(test)]

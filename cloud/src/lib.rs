@@ -5,17 +5,20 @@
 
 pub mod agents;
 pub mod authz;
-mod background;
 mod blocking;
 pub mod config;
+mod crash;
 pub mod gateway;
 pub mod identity;
-mod ingest;
 pub mod link;
 pub mod pki;
+mod retention;
 pub mod server;
 pub mod service;
+pub mod signals;
+pub mod status;
 pub mod store;
 pub mod tail;
 pub mod task;
 pub mod tls;
+mod work;

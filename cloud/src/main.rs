@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 fn main() -> impl Termination {
     let Command::Serve(config) = Cli::parse().command;
     start_log(config.log_json);
+    // Whatever is made from here on is for its owner only, also what a database makes later.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Problem::new(Reason::Internal).with("detail", error)),
@@ -28,6 +31,17 @@ fn main() -> impl Termination {
     // A blocked thread (a password being hashed) must not keep the process alive.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+/// Takes as many open files as the system gives: each agent is one, and so is each silent connection of a stranger.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, hard, "the limit of open files was not raised");
+    }
 }
 
 async fn serve(config: &Serve) -> Result<(), Problem> {

@@ -1,9 +1,15 @@
 //! The cloud, wired together once, top-down: what there is ([`Cloud`]), what stands in front of it (`stack`), and how
 //! it starts and stops ([`run`], [`Running`]).
 
+mod answer;
 mod background;
+mod body;
 mod first_login;
+mod headers;
 mod prepare;
+mod private;
+mod room;
+mod sizes;
 mod stack;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
@@ -18,9 +24,11 @@ use tokio_util::{
 use crate::{
     agents::Directory,
     config::Serve,
-    identity::{Accounts, FirstPassword, Gate},
+    crash::crashpoint,
+    identity::{Accounts, FirstPassword, Gate, IsLiving, Trail},
     pki::{AgentCertificates, Authority},
-    service::status::{pki_problem, store_problem},
+    retention,
+    status::{pki_problem, store_problem},
     store::{Store, sql::DatabaseLock},
     task::{Config as TaskConfig, Engine, Signer},
     tls::{self, Limits, TcpAcceptor, config::CurrentCertificate},
@@ -29,13 +37,15 @@ use crate::{
 /// Everything that a running cloud consists of, without its sockets.
 pub struct Cloud {
     /// What outlives the process.
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     /// The living agents.
     pub directory: Directory,
     /// Tasks and links.
     pub engine: Engine,
     /// In front of every handler.
     pub gate: Gate,
+    /// Where refusals are kept.
+    pub trail: Trail,
     /// People.
     pub accounts: Arc<Accounts>,
     /// Certificates.
@@ -79,20 +89,30 @@ impl Cloud {
     ///
     /// # Errors
     /// What the store or the certificate authority says.
-    pub async fn assemble(
-        store: Arc<dyn Store>,
-        settings: Settings,
-        stop: CancellationToken,
-    ) -> Result<Arc<Self>, Problem> {
+    pub async fn assemble(store: Store, settings: Settings, stop: CancellationToken) -> Result<Arc<Self>, Problem> {
         let authority = Authority::load(&store).await.map_err(pki_problem)?;
         let authority = Arc::new(authority.with_terms(settings.agent_certificates));
         let signer = Signer::from_pkcs8(authority.task_signing_key())
             .map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
-        let directory = Directory::load(Arc::clone(&store)).await.map_err(store_problem)?;
-        let gate = Gate::new(Arc::clone(&store), Arc::clone(&authority));
-        let accounts = Accounts::new(Arc::clone(&store), gate.clone(), settings.initial_password_file);
+        let directory = Directory::load(store.clone()).await.map_err(store_problem)?;
+        let trail = Trail::start(store.clone(), stop.child_token());
+        // A removed agent has left the directory before its removal is answered, so it never gets in again.
+        let living = directory.clone();
+        let is_living: IsLiving = Arc::new(move |agent| living.get(agent).is_some());
+        let gate = Gate::new(
+            store.clone(),
+            Arc::clone(&authority),
+            trail.clone(),
+            Arc::clone(&is_living),
+        );
+        let accounts = Accounts::new(
+            store.clone(),
+            gate.clone(),
+            trail.clone(),
+            settings.initial_password_file,
+        );
         let engine = Engine::start(
-            Arc::clone(&store),
+            store.clone(),
             directory.clone(),
             signer,
             settings.tasks,
@@ -105,20 +125,15 @@ impl Cloud {
         let renew_at = made.renew_at;
         let tls_problem = |error| Problem::new(Reason::Internal).with("detail", error);
         let certificate = CurrentCertificate::new(made).map_err(tls_problem)?;
-        // A removed agent has left the directory before its removal is answered, so it never gets in again.
-        let living = directory.clone();
-        let tls = tls::config::server_config(
-            Arc::clone(&authority),
-            Arc::clone(&certificate),
-            Arc::new(move |agent| living.get(agent).is_some()),
-        )
-        .map_err(tls_problem)?;
+        let tls = tls::config::server_config(Arc::clone(&authority), Arc::clone(&certificate), is_living)
+            .map_err(tls_problem)?;
 
         let cloud = Arc::new(Self {
             store,
             directory,
             engine,
             gate,
+            trail,
             accounts: Arc::new(accounts),
             authority,
             public_url: settings.public_url.into(),
@@ -132,6 +147,8 @@ impl Cloud {
             settings.names,
             renew_at,
         ));
+        // Ends with `stop`.
+        tokio::spawn(retention::run(cloud.store.clone(), cloud.stop.child_token()));
         Ok(cloud)
     }
 
@@ -177,6 +194,7 @@ pub struct Running {
 pub async fn run(config: &Serve) -> Result<Running, Problem> {
     prepare::check(config)?;
     prepare::data_folder(&config.data)?;
+    private::close(&config.data)?;
     // Before the database: a port in use is found in no time. Connections wait until we accept.
     let listener = prepare::bind(config.listen)?;
     let plain = config.plain_listen.map(prepare::bind).transpose()?;
@@ -184,6 +202,7 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
     let plain_addr = plain.as_ref().map(local).transpose()?;
 
     let (store, database_lock) = prepare::store(config).await?;
+    crashpoint!("server.store_open");
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     let url = prepare::url("https", addr);
@@ -191,7 +210,10 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
         public_url: config.public_url.clone().unwrap_or_else(|| url.clone()),
         names: prepare::certificate_names(config),
         initial_password_file: Some(first_login::file(&config.data)),
-        tasks: TaskConfig::default(),
+        tasks: TaskConfig {
+            lost_after: config.lost_after,
+            ..TaskConfig::default()
+        },
         agent_certificates: AgentCertificates {
             lifetime: config.agent_certificate_ttl,
             window: config.expired_certificate_window,
@@ -199,6 +221,8 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
     };
     let cloud = Cloud::assemble(store, settings, stop.clone()).await?;
     prepare::publish_ca(&config.data, &cloud.authority)?;
+    // What the start has made, too: the database above all.
+    private::close(&config.data)?;
     let first_password = cloud.accounts.first_admin(config.dev_admin_password.as_deref()).await?;
     if let Some(first) = &first_password {
         first_login::write(&config.data, first)?;
@@ -206,7 +230,7 @@ pub async fn run(config: &Serve) -> Result<Running, Problem> {
 
     let connections = TaskTracker::new();
     let router = cloud.router();
-    let limits = Limits::default();
+    let limits = Limits::of_this_process();
     // Both loops end with `stop`; their connections are in `connections`.
     tokio::spawn(tls::serve(
         listener,

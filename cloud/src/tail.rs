@@ -30,6 +30,8 @@ const RING_BYTES: usize = 16 << 20;
 const ITEM_BYTES: usize = 512;
 /// Items that a reader takes at once.
 const TAKE_MAX: usize = 256;
+/// Bytes after which it takes no further one: what it has taken leaves the ring, and not the memory.
+const TAKE_BYTES: usize = 512 << 10;
 
 /// Something that was committed.
 #[derive(Debug, Clone)]
@@ -167,7 +169,7 @@ impl Tail {
         let _ = self.newest.wait_for(|newest| *newest > cursor).await;
     }
 
-    /// Takes the next items, 256 at most.
+    /// Takes the next items: 256 at most, and none behind 512 KiB.
     pub fn take(&mut self) -> Taken {
         let ring = self.hub.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(skip) = self.cursor.checked_sub(ring.first) else {
@@ -175,7 +177,14 @@ impl Tail {
             return Taken::Behind;
         };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let items: Vec<_> = ring.items.iter().skip(skip).take(TAKE_MAX).cloned().collect();
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        for item in ring.items.iter().skip(skip).take(TAKE_MAX) {
+            if bytes >= TAKE_BYTES {
+                break;
+            }
+            bytes += item.bytes();
+            items.push(item.clone());
+        }
         self.cursor += items.len() as u64;
         Taken::Items(items)
     }
@@ -238,6 +247,20 @@ mod tests {
         assert_eq!(seqs(early.take()), [0, 1]);
         assert_eq!(seqs(late.take()), [1]);
         assert!(seqs(late.take()).is_empty());
+    }
+
+    #[test]
+    fn a_reader_takes_few_bytes_at_once_and_leaves_nothing_out() {
+        let (tails, task) = (Tails::default(), TaskId::new());
+        let mut tail = tails.subscribe(task);
+        for seq in 0..5 {
+            tails.publish(task, || chunk(seq, TAKE_BYTES / 2));
+        }
+        tails.publish(task, || chunk(5, 2 * TAKE_BYTES));
+        assert_eq!(seqs(tail.take()), [0, 1]);
+        assert_eq!(seqs(tail.take()), [2, 3]);
+        assert_eq!(seqs(tail.take()), [4, 5]);
+        assert!(seqs(tail.take()).is_empty());
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! What every command needs: the global flags, the configuration, a connection on demand.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     cli::Globals,
     config::{self, Config},
     connect::{Client, Dialer, Endpoint, tls::Pin},
     failure::Failure,
+    input,
     output::{Format, Listing},
 };
 
@@ -121,6 +125,9 @@ fn environment_token() -> Option<String> {
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {
+    if path == Path::new("-") {
+        return token_of_stdin();
+    }
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(
@@ -129,4 +136,14 @@ fn read_token(path: &Path) -> Result<String, Failure> {
         )
     })?;
     Ok(text.trim().to_owned())
+}
+
+/// The first line of stdin. It is there once, and a command may ask where to connect several times.
+fn token_of_stdin() -> Result<String, Failure> {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    if let Some(token) = TOKEN.get() {
+        return Ok(token.clone());
+    }
+    let token = input::line_of_stdin("--token-file -")?.trim().to_owned();
+    Ok(TOKEN.get_or_init(|| token).clone())
 }

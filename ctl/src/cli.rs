@@ -37,7 +37,7 @@ pub(crate) struct Globals {
     /// SHA-256 of the cloud's CA certificate
     #[arg(long, global = true, env = "CLOUDCTL_CA_SHA256", value_name = "FINGERPRINT")]
     pub(crate) ca_sha256: Option<String>,
-    /// File with an API token (CLOUDCTL_TOKEN holds the token itself)
+    /// File with an API token, - for the first line of stdin (CLOUDCTL_TOKEN holds the token itself)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// How data is printed; lists default to table, rows of SQL to table on a terminal and csv elsewhere

@@ -1,7 +1,7 @@
 //! What the user hands over, looked at before anything is sent: scripts, SQL, stdin, `K=V` pairs.
 
 use std::{
-    io::{self, Read},
+    io::{self, BufRead, Read},
     path::Path,
 };
 
@@ -30,6 +30,15 @@ pub(crate) enum LineEnds {
     Convert,
 }
 
+/// Takes a value that says something. An empty one is mostly a variable that was not set: without its part of the
+/// selector, or without its user, a task would run elsewhere than was meant.
+pub(crate) fn not_blank(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; leave the option out if that is meant".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Reads a file, or stdin for `-`, and checks it.
 pub(crate) fn read(path: &Path, purpose: Purpose, line_ends: LineEnds) -> Result<Vec<u8>, Failure> {
     let shown = path.display().to_string();
@@ -39,6 +48,20 @@ pub(crate) fn read(path: &Path, purpose: Purpose, line_ends: LineEnds) -> Result
         read_file(path, &shown)?
     };
     check(bytes, &shown, purpose, line_ends)
+}
+
+/// Reads the next line of stdin; `flag` is the one that asks for it.
+pub(crate) fn line_of_stdin(flag: &str) -> Result<String, Failure> {
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::unexpected(&error.to_string()))?;
+    let line = line.trim_end_matches(['\r', '\n']);
+    if line.trim().is_empty() {
+        return Err(Failure::usage("STDIN_EMPTY", &[("flag", flag)]));
+    }
+    Ok(line.to_owned())
 }
 
 fn read_file(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {

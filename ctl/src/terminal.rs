@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use unicode_width::UnicodeWidthStr;
 
-use crate::{exit::Exit, failure::Failure, interrupt};
+use crate::{exit::Exit, failure::Failure, interrupt, render::escape};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -109,10 +109,10 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// Says a line to the person (stderr), also with `--quiet`.
+/// Says a line to the person (stderr), also with `--quiet`. What a cloud or an agent put into it is shown, never obeyed.
 pub(crate) fn say_always(line: &str) {
     // One write per line: lines of parallel programs on one terminal stay whole.
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().lock().write_all(&escape::colored(&format!("{line}\n")));
 }
 
 /// Says a warning, also with `--quiet`.
@@ -126,6 +126,11 @@ pub(crate) fn warn(line: &str) {
 
 /// Prints the three lines of a failure and its reason.
 pub(crate) fn error_block(failure: &Failure) {
+    let _ = io::stderr().lock().write_all(block_of(failure).as_bytes());
+}
+
+/// The three lines of a failure and its reason. A cloud says them: they are shown, and nothing in them is obeyed.
+fn block_of(failure: &Failure) -> String {
     let dim = Style::new().dimmed();
     let mut block = String::new();
     let mut part = |style: Style, word: &str, value: &str| {
@@ -133,7 +138,7 @@ pub(crate) fn error_block(failure: &Failure) {
             let word = crate::text::text(word, &[]);
             // A selector error draws a caret under the expression: all its lines move by the same width.
             let indent = " ".repeat(UnicodeWidthStr::width(word.as_str()) + 2);
-            let value = value.replace('\n', &format!("\n{indent}"));
+            let value = escape::plain(value).replace('\n', &format!("\n{indent}"));
             block.push_str(&format!("{} {value}\n", styled(style, &format!("{word}:"))));
         }
     };
@@ -141,14 +146,14 @@ pub(crate) fn error_block(failure: &Failure) {
     part(dim, "word-cause", &failure.why);
     part(fg(AnsiColor::Cyan), "word-try", &failure.fix);
     part(dim, "word-ref", &failure.reason);
-    let _ = io::stderr().lock().write_all(block.as_bytes());
+    block
 }
 
 /// Asks for a line. `flag` is what to give instead when nobody can answer.
 pub(crate) fn ask(question: &str, flag: &str) -> Result<String, Failure> {
     require_prompt(flag)?;
     let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{question} ");
+    let _ = stderr.write_all(&escape::colored(&format!("{question} ")));
     let _ = stderr.flush();
     drop(stderr);
     let mut answer = String::new();
@@ -185,4 +190,28 @@ fn require_prompt(flag: &str) -> Result<(), Failure> {
 
 fn interrupted() -> Failure {
     Failure::local(Exit::Interrupted, "INTERRUPTED", &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cloud_says_of_a_failure_is_shown_and_not_obeyed() {
+        let failure = Failure {
+            exit: Exit::NotFound,
+            reason: "AGENT\u{9b}2J".to_owned(),
+            what: "no agent \x1b[31m\x1b]0;owned\x07\nsecond\x1b[2J".to_owned(),
+            why: "\x08\x08hidden\rover".to_owned(),
+            fix: "\u{202e}gpj.exe".to_owned(),
+        };
+        let shown = block_of(&failure);
+        let obeyed = |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
+        assert!(!shown.contains(obeyed), "{shown:?}");
+        assert!(
+            shown.contains("no agent ␛[31m␛]0;owned␇\n") && shown.contains("␍over"),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), 5, "{shown}");
+    }
 }

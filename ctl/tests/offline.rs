@@ -99,6 +99,28 @@ fn an_unreachable_cloud_is_exit_code_9() {
 }
 
 #[test]
+fn a_token_may_come_from_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdin = folder.path().join("stdin");
+    let run = |line: &str| {
+        std::fs::write(&stdin, line).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_cloudctl"))
+            .args(["--server", "http://127.0.0.1:1", "--token-file", "-", "agent", "list"])
+            .env_clear()
+            .env("CLOUDCTL_CONFIG", folder.path())
+            .stdin(std::fs::File::open(&stdin).unwrap())
+            .output()
+            .unwrap()
+    };
+    let with_token = run("olp_x\nand more\n");
+    assert_eq!(code(&with_token), 9, "{}", stderr(&with_token));
+    let without = run("");
+    assert_eq!(code(&without), 2, "{}", stderr(&without));
+    assert!(stderr(&without).contains("STDIN_EMPTY"), "{}", stderr(&without));
+    assert!(stderr(&without).contains("--token-file -"), "{}", stderr(&without));
+}
+
+#[test]
 fn without_a_terminal_a_login_names_the_missing_flag() {
     let folder = tempfile::tempdir().unwrap();
     let output = cloudctl(folder.path(), &["login", "http://127.0.0.1:1"]);

@@ -8,8 +8,10 @@ use prost::{
 
 use super::{Error, check_header, inflate};
 use crate::{
+    convert::InvalidMessage,
     event::{Event, EventBody, Level, Note},
     pb,
+    reason::Reason,
 };
 
 /// Number of `EventBatch.events`.
@@ -17,11 +19,20 @@ pub(super) const EVENTS_TAG: u32 = 1;
 
 /// Decodes a chunk's events. Output bytes are slices of one buffer: keeping one event keeps its whole chunk.
 ///
-/// An event of a kind that this version does not know becomes a note, so that numbers stay right.
+/// An event of a kind that this version does not know becomes a note, so that numbers stay right; so does one that makes
+/// no sense, such as rows whose count is not that of their cells.
 ///
 /// # Errors
 /// The header is wrong, the payload is damaged, or the two do not fit.
 pub fn decode(chunk: &pb::LogChunk) -> Result<Vec<Event>, Error> {
+    check_header(chunk)?;
+    let mut events = Vec::with_capacity(chunk.event_count as usize);
+    decode_with(chunk, |_, event| events.push(event))?;
+    Ok(events)
+}
+
+/// Decodes a chunk's events one by one, each with its encoded bytes.
+pub(super) fn decode_with(chunk: &pb::LogChunk, each: impl FnMut(&[u8], Event)) -> Result<(), Error> {
     check_header(chunk)?;
     // At most RAW_MAX by the line above.
     let raw_size = usize::try_from(chunk.raw_size).unwrap_or(usize::MAX);
@@ -36,12 +47,12 @@ pub fn decode(chunk: &pb::LogChunk) -> Result<Vec<Event>, Error> {
             found: raw.len() as u64,
         });
     }
-    events(raw, chunk.event_count)
+    each_event(raw, chunk.event_count, each)
 }
 
 /// Reads an `EventBatch` without making its wire form first: the number of events is bounded before memory is.
-pub(super) fn events(mut raw: Bytes, expected: u32) -> Result<Vec<Event>, Error> {
-    let mut events = Vec::with_capacity(expected as usize);
+pub(super) fn each_event(mut raw: Bytes, expected: u32, mut each: impl FnMut(&[u8], Event)) -> Result<(), Error> {
+    let mut found = 0;
     while raw.has_remaining() {
         let (tag, wire_type) = decode_key(&mut raw)?;
         if tag != EVENTS_TAG || wire_type != WireType::LengthDelimited {
@@ -53,35 +64,44 @@ pub(super) fn events(mut raw: Bytes, expected: u32) -> Result<Vec<Event>, Error>
         let Some(len) = len else {
             return Err(Error::Inflate("an event reaches beyond the end".to_owned()));
         };
-        if events.len() == expected as usize {
+        if found == expected {
             return Err(Error::Count {
                 expected,
                 found: expected.saturating_add(1),
             });
         }
-        events.push(event(raw.split_to(len))?);
+        found += 1;
+        let encoded = raw.split_to(len);
+        each(&encoded, event(encoded.clone())?);
     }
-    if events.len() != expected as usize {
-        return Err(Error::Count {
-            expected,
-            found: u32::try_from(events.len()).unwrap_or(u32::MAX),
-        });
+    if found != expected {
+        return Err(Error::Count { expected, found });
     }
-    Ok(events)
+    Ok(())
 }
 
 fn event(encoded: Bytes) -> Result<Event, Error> {
     let event = pb::Event::decode(encoded)?;
-    if event.body.is_some() {
-        return Ok(event.try_into()?);
+    let time_us = event.time_us;
+    if event.body.is_none() {
+        let message = "an event of a kind that this version does not know".to_owned();
+        return Ok(instead(time_us, String::new(), message));
     }
+    Ok(event.try_into().unwrap_or_else(|error: InvalidMessage| {
+        let message = format!("an event that makes no sense was left out: {error}");
+        instead(time_us, Reason::ChunkInvalid.code().to_owned(), message)
+    }))
+}
+
+/// What stands in the place of an event that cannot be shown: its number stays, and its neighbours are readable.
+fn instead(time_us: i64, reason: String, message: String) -> Event {
     let note = Note {
         level: Level::Warning,
-        reason: String::new(),
-        message: "an event of a kind that this version does not know".to_owned(),
+        reason,
+        message,
     };
-    Ok(Event {
-        time_us: event.time_us,
+    Event {
+        time_us,
         body: EventBody::Note(note),
-    })
+    }
 }

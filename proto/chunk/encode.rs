@@ -9,12 +9,13 @@ use prost::{
 };
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
-use super::{EVENT_MAX, EVENTS_MAX, OUTPUT_MAX, SEAL_RAW_BYTES, decode::EVENTS_TAG};
+use super::{EVENT_MAX, EVENTS_MAX, EventsTally, OUTPUT_MAX, SEAL_RAW_BYTES, decode::EVENTS_TAG};
 use crate::{
     event::{Event, EventBody, Level, Note, Stream},
     id::AttemptId,
     pb,
     reason::Reason,
+    task::EventsDigest,
 };
 
 /// Collects the events of one attempt and closes them into contiguous chunks.
@@ -33,6 +34,7 @@ pub struct Encoder {
     first_time_us: i64,
     last_time_us: i64,
     outcome: Option<pb::Outcome>,
+    tally: EventsTally,
 }
 
 impl Encoder {
@@ -54,7 +56,14 @@ impl Encoder {
             first_time_us: 0,
             last_time_us: 0,
             outcome: None,
+            tally: EventsTally::default(),
         }
+    }
+
+    /// Returns the digest of the events so far that are neither output nor the end, as they were pushed: one that was
+    /// left out makes it differ from what a reader finds.
+    pub fn events_digest(&self) -> EventsDigest {
+        self.tally.digest()
     }
 
     /// Takes an event. Output above [`OUTPUT_MAX`](super::OUTPUT_MAX) becomes several events.
@@ -70,18 +79,20 @@ impl Encoder {
             }
             EventBody::End(outcome) => {
                 let outcome = pb::Outcome::from(outcome);
-                self.push_message(&pb::Event {
+                let end = pb::Event {
                     time_us,
                     body: Some(pb::event::Body::End(outcome.clone())),
-                });
+                };
+                self.push_message(&end);
                 self.outcome = Some(outcome);
             }
             body @ (EventBody::TableHeader(_)
             | EventBody::TableRows(_)
+            | EventBody::RowPiece(_)
             | EventBody::StatementStart(_)
             | EventBody::StatementEnd(_)
             | EventBody::Note(_)
-            | EventBody::Gap { .. }) => self.push_message(&Event { time_us, body }.into()),
+            | EventBody::Gap { .. }) => self.push_counted(&Event { time_us, body }.into()),
         }
     }
 
@@ -171,10 +182,12 @@ impl Encoder {
         self.count(time_us);
     }
 
-    fn push_message(&mut self, event: &pb::Event) {
-        let len = event.encoded_len();
+    fn push_counted(&mut self, event: &pb::Event) {
+        let (seq, len) = (self.next_seq, event.encoded_len());
         if len > EVENT_MAX {
-            // The link and every reader have limits; a chunk above them would never arrive.
+            // The link and every reader have limits; a chunk above them would never arrive. It counts as pushed, so
+            // that nobody takes what is stored for the whole.
+            self.tally.add(seq, &event.encode_to_vec());
             let note = Note {
                 level: Level::Error,
                 reason: Reason::MessageTooLarge.code().to_owned(),
@@ -188,8 +201,14 @@ impl Encoder {
                 .into(),
             );
         }
+        self.push_message(event);
+        let encoded = self.raw.get(self.raw.len() - len..).unwrap_or_default();
+        self.tally.add(seq, encoded);
+    }
+
+    fn push_message(&mut self, event: &pb::Event) {
         encode_key(EVENTS_TAG, WireType::LengthDelimited, &mut self.raw);
-        encode_varint(len as u64, &mut self.raw);
+        encode_varint(event.encoded_len() as u64, &mut self.raw);
         event.encode_raw(&mut self.raw);
         self.count(event.time_us);
     }

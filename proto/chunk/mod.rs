@@ -10,16 +10,20 @@
 
 use std::time::Duration;
 
-use crate::{convert::InvalidMessage, id::AttemptId, pb};
+use crate::{id::AttemptId, pb};
 
 mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 mod inflate;
+#[cfg(feature = "encode")]
+mod tally;
 
 pub use decode::decode;
 #[cfg(feature = "encode")]
 pub use encode::Encoder;
+#[cfg(feature = "encode")]
+pub use tally::EventsTally;
 
 /// A chunk is closed when it has so many raw bytes (design 02)…
 pub const SEAL_RAW_BYTES: usize = 256 * 1024;
@@ -65,9 +69,6 @@ pub enum Error {
     /// Its payload is no batch of events.
     #[error("the chunk's events cannot be decoded: {0}")]
     Batch(#[from] prost::DecodeError),
-    /// One of its events makes no sense.
-    #[error("an event of the chunk makes no sense: {0}")]
-    Event(#[from] InvalidMessage),
     /// It has another number of events than the header says.
     #[error("the chunk has {found} events where its header says {expected}")]
     Count {

@@ -3,8 +3,8 @@
 use super::InvalidMessage;
 use crate::{
     event::{
-        ColumnData, ColumnKind, Event, EventBody, Level, Note, StatementEnd, StatementError, StatementStart,
-        TableColumn, TableHeader, TableRows,
+        COLUMNS_MAX, ColumnData, ColumnKind, Event, EventBody, Level, Note, ROWS_MAX, RowPiece, StatementEnd,
+        StatementError, StatementStart, TableColumn, TableHeader, TableRows,
     },
     pb,
 };
@@ -19,6 +19,11 @@ impl From<Event> for pb::Event {
             }),
             EventBody::TableHeader(header) => Body::TableHeader(header.into()),
             EventBody::TableRows(rows) => Body::TableRows(rows.into()),
+            EventBody::RowPiece(piece) => Body::RowPiece(pb::RowPiece {
+                table: piece.table,
+                last: piece.is_last,
+                columns: piece.columns.into_iter().map(Into::into).collect(),
+            }),
             EventBody::StatementStart(start) => Body::StatementStart(pb::StatementStart {
                 statement: start.statement,
                 line: start.line,
@@ -56,8 +61,13 @@ impl TryFrom<pb::Event> for Event {
                 stream: output.stream().try_into()?,
                 data: output.data,
             },
-            Body::TableHeader(header) => EventBody::TableHeader(header.into()),
-            Body::TableRows(rows) => EventBody::TableRows(rows.into()),
+            Body::TableHeader(header) => EventBody::TableHeader(header.try_into()?),
+            Body::TableRows(rows) => EventBody::TableRows(rows.try_into()?),
+            Body::RowPiece(piece) => EventBody::RowPiece(RowPiece {
+                table: piece.table,
+                is_last: piece.last,
+                columns: columns_of(1, piece.columns)?,
+            }),
             Body::StatementStart(start) => EventBody::StatementStart(StatementStart {
                 statement: start.statement,
                 line: start.line,
@@ -97,47 +107,96 @@ impl From<TableHeader> for pb::TableHeader {
     }
 }
 
-impl From<pb::TableHeader> for TableHeader {
-    fn from(header: pb::TableHeader) -> Self {
+impl TryFrom<pb::TableHeader> for TableHeader {
+    type Error = InvalidMessage;
+
+    fn try_from(header: pb::TableHeader) -> Result<Self, InvalidMessage> {
+        check_columns("table_header.columns", header.columns.len())?;
         let column = |column: pb::TableColumn| TableColumn {
             kind: column.kind().into(),
             name: column.name,
             type_name: column.r#type,
         };
-        Self {
+        Ok(Self {
             table: header.table,
             statement: header.statement,
             columns: header.columns.into_iter().map(column).collect(),
+        })
+    }
+}
+
+impl From<ColumnData> for pb::ColumnData {
+    fn from(column: ColumnData) -> Self {
+        Self {
+            text: column.text,
+            lengths: column.lengths,
+        }
+    }
+}
+
+impl From<pb::ColumnData> for ColumnData {
+    fn from(column: pb::ColumnData) -> Self {
+        Self {
+            text: column.text,
+            lengths: column.lengths,
         }
     }
 }
 
 impl From<TableRows> for pb::TableRows {
     fn from(rows: TableRows) -> Self {
-        let column = |column: ColumnData| pb::ColumnData {
-            text: column.text,
-            lengths: column.lengths,
-        };
         Self {
             table: rows.table,
             row_count: rows.row_count,
-            columns: rows.columns.into_iter().map(column).collect(),
+            columns: rows.columns.into_iter().map(Into::into).collect(),
         }
     }
 }
 
-impl From<pb::TableRows> for TableRows {
-    fn from(rows: pb::TableRows) -> Self {
-        let column = |column: pb::ColumnData| ColumnData {
-            text: column.text,
-            lengths: column.lengths,
-        };
-        Self {
+impl TryFrom<pb::TableRows> for TableRows {
+    type Error = InvalidMessage;
+
+    fn try_from(rows: pb::TableRows) -> Result<Self, InvalidMessage> {
+        if rows.row_count > ROWS_MAX {
+            let detail = format!("is {}; a batch has {ROWS_MAX} at most", rows.row_count);
+            return Err(InvalidMessage::new("table_rows.row_count", detail));
+        }
+        Ok(Self {
             table: rows.table,
             row_count: rows.row_count,
-            columns: rows.columns.into_iter().map(column).collect(),
+            columns: columns_of(rows.row_count, rows.columns)?,
+        })
+    }
+}
+
+/// The columns of so many rows. Nobody who reads them has to doubt their numbers: a tiny batch that speaks of four
+/// billion rows is refused here.
+fn columns_of(rows: u32, columns: Vec<pb::ColumnData>) -> Result<Vec<ColumnData>, InvalidMessage> {
+    check_columns("table_rows.columns", columns.len())?;
+    for column in &columns {
+        if column.lengths.len() as u64 != u64::from(rows) {
+            let detail = format!("are {} for {rows} rows", column.lengths.len());
+            return Err(InvalidMessage::new("table_rows.columns.lengths", detail));
+        }
+        let bytes: u64 = column
+            .lengths
+            .iter()
+            .map(|length| u64::from(length.saturating_sub(1)))
+            .sum();
+        if bytes != column.text.len() as u64 {
+            let detail = format!("has {} bytes where its lengths say {bytes}", column.text.len());
+            return Err(InvalidMessage::new("table_rows.columns.text", detail));
         }
     }
+    Ok(columns.into_iter().map(Into::into).collect())
+}
+
+fn check_columns(field: &str, columns: usize) -> Result<(), InvalidMessage> {
+    if columns > COLUMNS_MAX {
+        let detail = format!("are {columns}; a table has {COLUMNS_MAX} at most");
+        return Err(InvalidMessage::new(field, detail));
+    }
+    Ok(())
 }
 
 impl From<StatementEnd> for pb::StatementEnd {
@@ -249,5 +308,49 @@ mod tests {
     #[test]
     fn an_event_without_a_body_is_refused() {
         assert!(Event::try_from(pb::Event { time_us: 1, body: None }).is_err());
+    }
+    fn rows(row_count: u32, columns: Vec<pb::ColumnData>) -> Result<TableRows, InvalidMessage> {
+        pb::TableRows {
+            table: 0,
+            row_count,
+            columns,
+        }
+        .try_into()
+    }
+
+    #[test]
+    fn a_batch_whose_numbers_lie_is_refused() {
+        let column = |text: &'static str, lengths: &[u32]| pb::ColumnData {
+            text: text.into(),
+            lengths: lengths.to_vec(),
+        };
+        assert!(rows(2, vec![column("ab", &[3, 0])]).is_ok());
+        assert!(rows(7, Vec::new()).is_ok(), "a table without columns has rows too");
+        for (row_count, columns) in [
+            (u32::MAX, Vec::new()),
+            (u32::MAX, vec![column("ab", &[3, 0])]),
+            (1, vec![column("ab", &[3, 0])]),
+            (2, vec![column("ab", &[2, 0])]),
+            (2, vec![column("ab", &[3, 0]), column("", &[])]),
+            (0, vec![column("", &[]); COLUMNS_MAX + 1]),
+        ] {
+            assert!(
+                rows(row_count, columns.clone()).is_err(),
+                "{row_count} {}",
+                columns.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_of_50_000_columns_is_refused() {
+        let header = |columns| {
+            TableHeader::try_from(pb::TableHeader {
+                columns: vec![pb::TableColumn::default(); columns],
+                ..Default::default()
+            })
+        };
+        assert!(header(COLUMNS_MAX).is_ok());
+        assert!(header(50_000).is_err());
     }
 }

@@ -24,6 +24,8 @@ pub struct InvalidMessage {
     pub reason: String,
     /// The catalogue's reason for it; `INVALID_ARGUMENT` when there is no better one.
     pub code: Reason,
+    /// Arguments of that reason's sentences by name, see [`Reason::args`].
+    pub args: Vec<(&'static str, String)>,
 }
 
 impl InvalidMessage {
@@ -33,6 +35,7 @@ impl InvalidMessage {
             field: field.into(),
             reason: reason.into(),
             code: Reason::InvalidArgument,
+            args: Vec::new(),
         }
     }
 
@@ -40,6 +43,13 @@ impl InvalidMessage {
     #[must_use]
     pub fn because(mut self, code: Reason) -> Self {
         self.code = code;
+        self
+    }
+
+    /// Adds an argument of its reason's sentences.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.args.push((name, value.to_string()));
         self
     }
 

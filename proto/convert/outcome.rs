@@ -4,7 +4,7 @@ use super::InvalidMessage;
 use crate::{
     event::Stream,
     pb,
-    task::{ExecutionState, Outcome, StreamDigest},
+    task::{EventsDigest, ExecutionState, Outcome, StreamDigest},
 };
 
 /// Length of a BLAKE3 hash.
@@ -34,6 +34,11 @@ impl From<Outcome> for pb::Outcome {
             streams: outcome.streams.into_iter().map(Into::into).collect(),
             started_time_us: outcome.started_time_us,
             finished_time_us: outcome.finished_time_us,
+            events: outcome.events.map(|digest| pb::EventsDigest {
+                version: digest.version,
+                count: digest.count,
+                blake3: digest.blake3,
+            }),
         }
     }
 }
@@ -70,6 +75,11 @@ impl TryFrom<pb::Outcome> for Outcome {
             streams,
             started_time_us: outcome.started_time_us,
             finished_time_us: outcome.finished_time_us,
+            events: outcome.events.map(|digest| EventsDigest {
+                version: digest.version,
+                count: digest.count,
+                blake3: digest.blake3,
+            }),
         })
     }
 }
@@ -143,6 +153,11 @@ mod tests {
             }],
             started_time_us: 1,
             finished_time_us: 2,
+            events: Some(EventsDigest {
+                version: 1,
+                count: 2,
+                blake3: Bytes::from_static(&[8; 32]),
+            }),
         }
     }
 

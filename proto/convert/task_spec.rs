@@ -95,7 +95,7 @@ impl TryFrom<pb::ShellSpec> for ShellSpec {
         }
         let program = if shell.script.is_empty() {
             if !shell.script_name.is_empty() || !shell.interpreter.is_empty() {
-                return Err(empty_script("spec.shell.script"));
+                return Err(empty_script("spec.shell.script", &shell.script_name));
             }
             match shell.argv.first() {
                 None => {
@@ -113,7 +113,7 @@ impl TryFrom<pb::ShellSpec> for ShellSpec {
                 Some(_) => ShellProgram::Argv(shell.argv),
             }
         } else {
-            check_script("spec.shell.script", &shell.script)?;
+            check_script("spec.shell.script", &shell.script_name, &shell.script)?;
             ShellProgram::Script {
                 text: shell.script,
                 interpreter: non_empty(shell.interpreter),
@@ -160,18 +160,19 @@ impl TryFrom<pb::SqlSpec> for SqlSpec {
 
     fn try_from(sql: pb::SqlSpec) -> Result<Self, InvalidMessage> {
         let field = "spec.sql.script";
-        check_script(field, &sql.script)?;
+        check_script(field, &sql.script_name, &sql.script)?;
         // Some editors put a byte order mark first; no database knows what to do with it.
         let bytes = sql.script.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&sql.script);
         let script = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(error) => {
                 let reason = format!("is not UTF-8 (first bad byte at offset {})", error.valid_up_to());
-                return Err(InvalidMessage::new(field, reason).because(Reason::ScriptBinary));
+                let invalid = InvalidMessage::new(field, reason).because(Reason::ScriptBinary);
+                return Err(invalid.with("name", shown_name(field, &sql.script_name)));
             }
         };
         if script.trim().is_empty() {
-            return Err(empty_script(field));
+            return Err(empty_script(field, &sql.script_name));
         }
         let transaction = match sql.transaction() {
             pb::SqlTransaction::Unspecified | pb::SqlTransaction::PerStatement => SqlTransaction::PerStatement,
@@ -269,23 +270,34 @@ impl From<FakeSpec> for pb::FakeSpec {
     }
 }
 
-fn check_script(field: &str, script: &Bytes) -> Result<(), InvalidMessage> {
+/// What people know a script by: its name, else its field.
+const fn shown_name<'a>(field: &'a str, name: &'a str) -> &'a str {
+    if name.is_empty() { field } else { name }
+}
+
+fn check_script(field: &str, name: &str, script: &Bytes) -> Result<(), InvalidMessage> {
     if script.is_empty() {
-        return Err(empty_script(field));
+        return Err(empty_script(field, name));
     }
     if script.len() > SCRIPT_MAX {
         let reason = format!("has {} bytes; at most {SCRIPT_MAX} travel with a task", script.len());
-        return Err(InvalidMessage::new(field, reason).because(Reason::ScriptTooLarge));
+        return Err(InvalidMessage::new(field, reason)
+            .because(Reason::ScriptTooLarge)
+            .with("name", shown_name(field, name))
+            .with("size", format!("{} KiB", script.len().div_ceil(1_024)))
+            .with("limit", format!("{} KiB", SCRIPT_MAX / 1_024)));
     }
     if let Some(offset) = memchr::memchr(0, script) {
         let reason = format!("is not text (NUL byte at offset {offset})");
-        return Err(InvalidMessage::new(field, reason).because(Reason::ScriptBinary));
+        let invalid = InvalidMessage::new(field, reason).because(Reason::ScriptBinary);
+        return Err(invalid.with("name", shown_name(field, name)));
     }
     Ok(())
 }
 
-fn empty_script(field: &str) -> InvalidMessage {
-    InvalidMessage::new(field, "must not be empty").because(Reason::ScriptEmpty)
+fn empty_script(field: &str, name: &str) -> InvalidMessage {
+    let invalid = InvalidMessage::new(field, "must not be empty").because(Reason::ScriptEmpty);
+    invalid.with("name", shown_name(field, name))
 }
 
 fn without_nul(field: &str, text: &str) -> Result<(), InvalidMessage> {

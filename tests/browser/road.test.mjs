@@ -77,10 +77,9 @@ test("the line of 'Add agent' joins a machine, and the page turns green", async 
   await page.fill("#agent-labels", "env=test, dc=bj");
   await page.click("main button[type=submit]");
   const line = await page.locator("#join-line").innerText();
-  assert.match(line, /^\S*opslink-agent join \S+ --token olj1\./);
-  const words = line.trim().split(/\s+/);
-  const from = words.findIndex((word) => word === "join");
-  await stack.startAgent("newcomer", words.slice(from, from + 4));
+  const [, token, url] = /^echo (olj1\.\S+) \| opslink-agent join (\S+) --token-file -$/.exec(line.trim()) ?? [];
+  assert.ok(token, line);
+  await stack.startAgent("newcomer", ["join", url, "--token", token]);
   await page.waitForSelector("#arrived");
   assert.match(await page.locator("#arrived").innerText(), /newcomer/);
   await page.goto(`${stack.url}/agents/newcomer`);

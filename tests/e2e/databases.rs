@@ -10,7 +10,7 @@ use opslink_harness::{
     wait_for,
 };
 
-use crate::support::{LIMIT, shell};
+use crate::support::{LIMIT, shell, text, wait_verified};
 
 #[test]
 fn named_connections_lead_to_postgres_and_mariadb() -> Result<()> {
@@ -62,6 +62,33 @@ fn named_connections_lead_to_postgres_and_mariadb() -> Result<()> {
         assert!(!ran.stderr.contains("not-the-password"), "a password is never shown");
     }
     Ok(())
+}
+
+#[test]
+fn rows_beside_a_big_cell_all_arrive_and_are_verified() -> Result<()> {
+    const SELECT: &str =
+        "SELECT n, repeat('x', CASE WHEN n = 50 THEN 3000000 ELSE 1 END) AS x FROM generate_series(1, 100) n";
+    let postgres = Database::postgres()?;
+    let mut fleet = Fleet::start(&[("prod", "env=prod")])?;
+    let agent = fleet.agent("prod")?;
+    agent.set_connections(&[("pg", &postgres.url())])?;
+    agent.stop();
+    agent.start()?;
+    let rows = fleet
+        .ctl
+        .run(["run", "sql", "-a", "prod", "-o", "csv", "-e", SELECT])?
+        .expect(0)?
+        .text();
+    let lengths: Vec<usize> = rows
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(1))
+        .map(str::len)
+        .collect();
+    assert_eq!(lengths.len(), 100, "no row is missing");
+    assert_eq!((lengths.get(48), lengths.get(49)), (Some(&1), Some(&3_000_000)));
+    let tasks = fleet.ctl.run(["task", "list", "-o", "json"])?.expect(0)?.json()?;
+    wait_verified(&fleet.ctl, &text(&tasks, "/0/id")?)
 }
 
 #[test]

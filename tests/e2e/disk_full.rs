@@ -129,3 +129,64 @@ fn new_work_on_a_full_disk_is_refused_until_there_is_room() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn an_agent_restarts_on_a_full_disk_and_forgets_no_attempt() -> Result<()> {
+    let fleet = Fleet::start(&[])?;
+    let small = Small::mount(fleet.path("small"), "8m")?;
+    // Its log is elsewhere: cutting it at the start would give room.
+    std::os::unix::fs::symlink(fleet.path("small.log"), small.0.join("state.log"))?;
+    let mut agent = agent_on(&fleet, &small.0)?;
+    let (started, release) = (fleet.path("started"), fleet.path("release"));
+    let script = |end: &str| {
+        let (started, release) = (started.display(), release.display());
+        format!("echo up; echo $PPID > {started}; while ! test -e {release}; do sleep 0.05; done; {end}")
+    };
+    let survivor = detached(&fleet.ctl, &["-a", "small", "--", "sh", "-c", &script("echo done")])?;
+    wait_for("the survivor to run", LIMIT, || started.exists())?;
+    fs::remove_file(&started)?;
+    let victim = detached(&fleet.ctl, &["-a", "small", "--", "sh", "-c", &script("echo never")])?;
+    wait_for("the victim to run", LIMIT, || {
+        fs::read_to_string(&started).is_ok_and(|pid| pid.ends_with('\n'))
+    })?;
+    let runner = fs::read_to_string(&started)?;
+
+    agent.kill();
+    process::run(Command::new("kill").args(["-9", runner.trim()]))?;
+    let filler = small.0.join("filler");
+    fs::write(&filler, vec![0; 9 * MIB]).err().context("a full disk")?;
+    agent.start().context("the agent starts on a full disk")?;
+    fs::remove_file(&filler)?;
+    assert_eq!(
+        wait_state(&fleet.ctl, &victim, &["SUCCEEDED", "FAILED", "LOST"])?,
+        "LOST"
+    );
+    fs::write(&release, "")?;
+    assert_eq!(
+        wait_state(&fleet.ctl, &survivor, &["SUCCEEDED", "FAILED", "LOST"])?,
+        "SUCCEEDED"
+    );
+    wait_verified(&fleet.ctl, &survivor)?;
+
+    // What the cloud has goes from a full disk as well.
+    let script = format!("echo up; while test -e {}; do sleep 0.05; done", release.display());
+    let last = detached(&fleet.ctl, &["-a", "small", "--", "sh", "-c", &script])?;
+    wait_state(&fleet.ctl, &last, &["RUNNING"])?;
+    let attempts = agent.state().join("attempts");
+    wait_for("the others to be forgotten, and a word of the last", LIMIT, || {
+        let folders: Vec<_> = fs::read_dir(&attempts).into_iter().flatten().flatten().collect();
+        let has_spoken =
+            |folder: &fs::DirEntry| fs::metadata(folder.path().join("chunks")).is_ok_and(|chunks| chunks.len() > 0);
+        folders.len() == 1 && folders.iter().all(has_spoken)
+    })?;
+    // A page of the fence may still take records; a folder that goes gives room for the next ones.
+    fs::write(&filler, vec![0; 9 * MIB]).err().context("a full disk")?;
+    fs::remove_file(&release)?;
+    assert_eq!(
+        wait_state(&fleet.ctl, &last, &["SUCCEEDED", "FAILED", "LOST"])?,
+        "SUCCEEDED"
+    );
+    wait_for("the last to be forgotten", LIMIT, || {
+        fs::read_dir(&attempts).is_ok_and(|attempts| attempts.count() == 0)
+    })
+}

@@ -5,7 +5,7 @@ use std::{
     sync::Mutex,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use opslink_harness::{Fleet, fleet::join_token, programs, wait_for};
 
 use crate::support::{LIMIT, shell};
@@ -48,6 +48,37 @@ fn one_token_lets_exactly_one_machine_in() -> Result<()> {
     let secret = token.rsplit('.').next().unwrap_or_default();
     let log = std::fs::read_to_string(fleet.cloud.log())?;
     assert!(!log.contains(secret), "the secret of a token is in no log");
+    Ok(())
+}
+
+#[test]
+fn the_printed_line_joins_and_puts_the_token_on_no_command_line() -> Result<()> {
+    let fleet = Fleet::start(&[])?;
+    let printed = fleet
+        .ctl
+        .run(["agent", "join-token", "create", "--name", "web"])?
+        .expect(0)?;
+    let line = String::from_utf8(printed.stdout)?;
+    let line = line.trim();
+    let (shell, agent) = line.split_once(" | ").context("a pipe")?;
+    assert!(shell.starts_with("echo olj1."), "{line}");
+    assert!(
+        agent.starts_with("opslink-agent join ") && !agent.contains("olj1."),
+        "{line}"
+    );
+    let program = programs::ours("opslink-agent")?;
+    let folder = program.parent().context("a folder")?;
+    let path = std::env::join_paths(
+        std::iter::once(folder.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )?;
+    let output = Command::new("sh")
+        .args(["-c", &format!("{line} --state \"$0\"")])
+        .arg(fleet.path("web"))
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("joined as web"), "{said}");
     Ok(())
 }
 

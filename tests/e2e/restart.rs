@@ -60,3 +60,25 @@ fn a_broken_connections_file_does_not_end_an_agent_that_redials() -> Result<()> 
         .context("the agent works")?;
     Ok(())
 }
+
+#[test]
+fn a_changed_policy_is_told_without_a_new_link() -> Result<()> {
+    let mut fleet = Fleet::start(&[("prod", "env=prod")])?;
+    let capabilities = |fleet: &Fleet| -> Result<String> {
+        let agent = fleet
+            .ctl
+            .run(["agent", "get", "prod", "-o", "json"])?
+            .expect(0)?
+            .json()?;
+        Ok(agent["facts"]["capabilities"].to_string())
+    };
+    assert!(capabilities(&fleet)?.contains("sql"));
+    let policy = fleet.agent("prod")?.state().join("policy.toml");
+    std::fs::write(policy, "allow = [\"shell\"]\n")?;
+    wait_for("the cloud to know", LIMIT, || {
+        capabilities(&fleet).is_ok_and(|now| now.contains("shell") && !now.contains("sql"))
+    })?;
+    let log = std::fs::read_to_string(fleet.agent("prod")?.log())?;
+    assert_eq!(log.matches("link is up").count(), 1, "{log}");
+    Ok(())
+}

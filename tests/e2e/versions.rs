@@ -28,7 +28,7 @@ use opslink_agent::{
 };
 use opslink_cloud::{
     pki::Authority,
-    service::status::to_status,
+    status::to_status,
     store::{Store, memory::MemoryStore},
     tls::{self as edge, Limits, TcpAcceptor, config::CurrentCertificate},
 };
@@ -118,7 +118,7 @@ impl LinkService for Future {
 
 /// Serves the future cloud and joins an agent to it; returns the agent's state folder.
 async fn future_cloud(folder: &Path, future: Future, stop: CancellationToken) -> Result<std::path::PathBuf> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store: Store = Store::from(MemoryStore::new());
     let authority = Arc::new(Authority::load(&store).await?);
     let certificate = CurrentCertificate::new(authority.issue_server(&["127.0.0.1".to_owned()], SystemTime::now())?)?;
     let config = edge::config::server_config(Arc::clone(&authority), certificate, Arc::new(|_| true))?;

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use turmoil::Sim;
 
 use crate::{
     net::{CLOUD, Counts},
-    script::AGENTS,
-    world::Shared,
+    plan::{AGENTS, RETURN_WITHIN},
+    stage::Stage,
 };
 
 /// The kinds of fault.
@@ -28,11 +27,15 @@ pub(crate) enum Kind {
     CloudCrash,
     /// The cloud closes one link.
     LinkCut,
+    /// The database answers nobody.
+    StoreAway,
+    /// The disk of an agent's machine is full.
+    DiskFull,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::TwoWay,
         Self::OneWayUp,
         Self::OneWayDown,
@@ -40,6 +43,8 @@ impl Kind {
         Self::AgentCrash,
         Self::CloudCrash,
         Self::LinkCut,
+        Self::StoreAway,
+        Self::DiskFull,
     ];
 }
 
@@ -78,43 +83,61 @@ pub(crate) const LATENCY_MIN: Duration = Duration::from_millis(1);
 pub(crate) const LATENCY_MAX: Duration = Duration::from_millis(40);
 
 impl Fault {
+    /// None that is drawn here lasts longer.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+
     /// Draws the faults of a run, one after the other: turmoil cannot hold and part the same two hosts at once.
     pub(crate) fn draw(rng: &mut Rng) -> Vec<Self> {
         let mut at = Duration::from_millis(rng.u64(0..2_000));
-        (0..rng.u32(2..5))
+        (0..rng.u32(1..5))
             .map(|_| {
                 let lasts = Duration::from_millis(if rng.bool() {
                     rng.u64(200..2_500)
                 } else {
-                    rng.u64(2_500..14_000)
+                    rng.u64(2_500..9_000)
                 });
                 let kind = Kind::ALL[rng.usize(0..Kind::ALL.len())];
-                let fault = Self {
-                    kind,
-                    agent: AGENTS[rng.usize(0..2)],
-                    at,
-                    until: at + lasts,
-                    state: State::Due,
-                };
-                at = fault.until + Duration::from_millis(rng.u64(100..4_000));
+                let fault = Self::new(kind, AGENTS[rng.usize(0..AGENTS.len())], at, lasts);
+                at = fault.until + Duration::from_millis(rng.u64(100..3_000));
                 fault
             })
             .collect()
     }
 
+    /// Makes one that begins at this time.
+    pub(crate) fn new(kind: Kind, agent: &'static str, at: Duration, lasts: Duration) -> Self {
+        Self {
+            kind,
+            agent,
+            at,
+            until: at + lasts,
+            state: State::Due,
+        }
+    }
+
+    /// When it is over.
+    pub(crate) fn ends_at(&self) -> Duration {
+        self.until
+    }
+
+    /// Says whether it is one of this kind that concerns the agent.
+    pub(crate) fn is(&self, kind: Kind, agent: &str) -> bool {
+        self.kind == kind && self.agent == agent
+    }
+
     /// Begins, watches or ends it, as the time is. `now` counts from the start of the work.
-    pub(crate) fn step(&mut self, sim: &mut Sim<'_>, shared: &Shared, now: Duration) -> Option<Fired> {
-        let counts = shared.meter.of(self.agent);
+    pub(crate) fn step(&mut self, stage: &mut Stage<'_, '_>, now: Duration) -> Option<Fired> {
+        let counts = stage.shared.meter.of(self.agent);
         match self.state {
             State::Due if now >= self.at => {
-                self.begin(sim, shared);
-                shared.trace(format!("{:?} of {} begins", self.kind, self.agent));
+                self.begin(stage);
+                stage.shared.trace(format!("{:?} of {} begins", self.kind, self.agent));
                 self.state = State::Begun(counts);
             }
             State::Begun(_) if now >= self.at + LATENCY_MAX * 2 => self.state = State::Settled(counts),
             State::Settled(before) if now >= self.until => {
-                let fired = self.end(sim, shared, before, counts);
-                shared.trace(format!("{:?} of {} ends", self.kind, self.agent));
+                let fired = self.end(stage, before, counts);
+                stage.shared.trace(format!("{:?} of {} ends", self.kind, self.agent));
                 self.state = State::Over;
                 return Some(fired);
             }
@@ -128,26 +151,26 @@ impl Fault {
         self.state == State::Over
     }
 
-    fn begin(&self, sim: &mut Sim<'_>, shared: &Shared) {
+    fn begin(&self, stage: &mut Stage<'_, '_>) {
+        let sim = &mut *stage.sim;
         match self.kind {
             Kind::TwoWay => sim.partition(self.agent, CLOUD),
             Kind::OneWayUp => sim.partition_oneway(self.agent, CLOUD),
             Kind::OneWayDown => sim.partition_oneway(CLOUD, self.agent),
             Kind::Hold => sim.hold(self.agent, CLOUD),
-            Kind::AgentCrash => {
-                assert!(sim.is_host_running(self.agent), "the agent was dead before the fault");
-                crash(sim, self.agent);
+            Kind::AgentCrash => stage.graves.bury(sim, self.agent, Some(self.until)),
+            Kind::CloudCrash => stage.graves.bury(sim, CLOUD, Some(self.until)),
+            Kind::LinkCut => stage.shared.cut(self.agent),
+            Kind::StoreAway => stage.weather.set_away(true),
+            Kind::DiskFull => {
+                stage.machine(self.agent).set_disk_full(true);
             }
-            Kind::CloudCrash => {
-                assert!(sim.is_host_running(CLOUD), "the cloud was dead before the fault");
-                crash(sim, CLOUD);
-            }
-            Kind::LinkCut => shared.cut(self.agent),
         }
     }
 
     /// Ends it and proves that it was there.
-    fn end(&self, sim: &mut Sim<'_>, shared: &Shared, before: Counts, after: Counts) -> Fired {
+    fn end(&self, stage: &mut Stage<'_, '_>, before: Counts, after: Counts) -> Fired {
+        let sim = &mut *stage.sim;
         let up_is_dead = before.up_received == after.up_received;
         let down_is_dead = before.down_received == after.down_received;
         let sent = (after.up_sent > before.up_sent, after.down_sent > before.down_sent);
@@ -175,28 +198,26 @@ impl Fault {
                 assert!(up_is_dead && down_is_dead, "bytes passed a hold: {before:?} {after:?}");
                 sent.0 || sent.1
             }
-            Kind::AgentCrash => {
-                assert!(!sim.is_host_running(self.agent), "the agent lived through its crash");
-                sim.bounce(self.agent);
-                true
-            }
+            // Whoever buried them brings them back.
+            Kind::AgentCrash => true,
             Kind::CloudCrash => {
-                assert!(!sim.is_host_running(CLOUD), "the cloud lived through its crash");
-                sim.bounce(CLOUD);
+                self.count_if_long(stage, "cloud was dead for long");
                 true
             }
-            Kind::LinkCut => shared.was_cut(self.agent),
+            Kind::LinkCut => stage.shared.was_cut(self.agent),
+            Kind::StoreAway => {
+                stage.weather.set_away(false);
+                self.count_if_long(stage, "store was away for long");
+                true
+            }
+            Kind::DiskFull => stage.machine(self.agent).set_disk_full(false),
         };
         Fired { kind: self.kind, bit }
     }
-}
 
-/// Kills a host; the ends of its connections leave at once.
-///
-/// A runtime that is dropped drops its tasks, and so their connections, in an order that hangs on how many tasks the
-/// process ever had, and the last message of each draws its latency. With one latency for all, the order is nothing.
-fn crash(sim: &mut Sim<'_>, host: &str) {
-    sim.set_max_message_latency(LATENCY_MIN);
-    sim.crash(host);
-    sim.set_max_message_latency(LATENCY_MAX);
+    fn count_if_long(&self, stage: &Stage<'_, '_>, what: &'static str) {
+        if self.until - self.at > RETURN_WITHIN {
+            stage.shared.tally.count(what);
+        }
+    }
 }

@@ -2,44 +2,71 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
-use opslink::{id::AttemptId, pb, task::Action, task::FakeStep};
+use fastrand::Rng;
+use opslink::{id::AttemptId, pb};
 use opslink_agent::{
     connections::Connections,
-    executor::{self, Context, Executor, Failure, Finish, Health},
+    executor::Executor,
     launch::{InProcess, Known, Launcher, Order, Phase, Refusal},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::world::Shared;
+use crate::{plan::AGENTS, recorder::Recorder, shared::Shared, victims::Victims};
+
+/// Deaths of one agent's process at a step of its launcher, at most.
+const KILLS_MAX: u32 = 2;
 
 type Start = (Order, oneshot::Sender<Result<(), Refusal>>);
 
 /// One machine: the launcher of its agent, with the runners on a host of their own.
 pub(crate) struct Machine {
+    agent: &'static str,
     inner: InProcess,
     starts: mpsc::Sender<Start>,
     inbox: Mutex<Option<mpsc::Receiver<Start>>>,
+    shared: Shared,
+    victims: Victims,
+    death: Mutex<Death>,
+    disk_is_full: AtomicBool,
+    disk_bit: AtomicBool,
+}
+
+/// When the agent's process dies.
+struct Death {
+    rng: Rng,
+    per_thousand: u32,
+    kills: u32,
 }
 
 impl Machine {
     /// Makes the machine of an agent.
-    pub(crate) fn new(agent: &'static str, shared: &Shared) -> Arc<Self> {
-        let fake = executor::all().into_iter().find(|executor| executor.kind() == "fake");
-        let counting = Counting {
-            inner: fake.expect("there is a fake executor"),
-            agent,
-            shared: shared.clone(),
-        };
-        let executors: Arc<[Box<dyn Executor>]> = Arc::from(vec![Box::new(counting) as Box<dyn Executor>]);
+    pub(crate) fn new(at: usize, shared: &Shared, victims: &Victims, seed: u64) -> Arc<Self> {
+        let agent = AGENTS[at];
+        let recorder = Recorder::new(agent, shared);
+        let executors: Arc<[Box<dyn Executor>]> = Arc::from(vec![Box::new(recorder) as Box<dyn Executor>]);
         let (starts, inbox) = mpsc::channel(1_024);
+        let death = Death {
+            rng: Rng::with_seed(seed ^ (at as u64 + 1) << 32),
+            per_thousand: shared.plan.agent_kills,
+            kills: 0,
+        };
         Arc::new(Self {
+            agent,
             inner: InProcess::new(executors, Arc::new(Connections::default())),
             starts,
             inbox: Mutex::new(Some(inbox)),
+            shared: shared.clone(),
+            victims: victims.clone(),
+            death: Mutex::new(death),
+            disk_is_full: AtomicBool::new(false),
+            disk_bit: AtomicBool::new(false),
         })
     }
 
@@ -52,6 +79,29 @@ impl Machine {
             answer.send(started).ok();
         }
     }
+
+    /// Fills the disk, or makes room on it. Says whether there was anything to write meanwhile.
+    pub(crate) fn set_disk_full(&self, full: bool) -> bool {
+        self.disk_is_full.store(full, Ordering::Relaxed);
+        self.inner.set_disk_full(full);
+        self.disk_bit.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says whether the agent's process dies at this step.
+    fn dies(&self) -> bool {
+        if self.disk_is_full.load(Ordering::Relaxed) {
+            self.disk_bit.store(true, Ordering::Relaxed);
+        }
+        let mut guard = self.death.lock().unwrap();
+        let death = &mut *guard;
+        if self.shared.is_over() || death.kills == KILLS_MAX || death.rng.u32(0..1_000) >= death.per_thousand {
+            return false;
+        }
+        death.kills += 1;
+        self.shared.tally.count("agent died at its launcher");
+        self.victims.kill(self.agent);
+        true
+    }
 }
 
 #[async_trait]
@@ -61,62 +111,39 @@ impl Launcher for Machine {
     }
 
     async fn start(&self, order: Order) -> Result<(), Refusal> {
+        if self.dies() {
+            return std::future::pending().await;
+        }
         let (answer, answered) = oneshot::channel();
         self.starts.send((order, answer)).await.expect("the machine works");
-        answered.await.expect("the machine answers")
+        let answer = answered.await.expect("the machine answers");
+        if self.dies() {
+            return std::future::pending().await;
+        }
+        answer
     }
 
     fn cancel(&self, id: AttemptId) {
+        self.dies();
         self.inner.cancel(id);
     }
 
     fn acknowledged(&self, id: AttemptId, next_seq: u64) {
+        self.dies();
         self.inner.acknowledged(id, next_seq);
     }
 
     fn read(&self, id: AttemptId, seq: u64) -> io::Result<Option<pb::LogChunk>> {
+        self.dies();
         self.inner.read(id, seq)
     }
 
     fn forget(&self, id: AttemptId) {
+        self.dies();
         self.inner.forget(id);
     }
 
     async fn changed(&self) -> Vec<(AttemptId, Phase)> {
         self.inner.changed().await
-    }
-}
-
-/// The fake executor, which says when it starts something.
-struct Counting {
-    inner: Box<dyn Executor>,
-    agent: &'static str,
-    shared: Shared,
-}
-
-#[async_trait]
-impl Executor for Counting {
-    fn kind(&self) -> &'static str {
-        self.inner.kind()
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn validate(&self, action: &Action) -> Result<(), Failure> {
-        self.inner.validate(action)
-    }
-
-    async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure> {
-        let Action::Fake(fake) = action else {
-            panic!("only fakes are sent")
-        };
-        let Some(FakeStep::Stdout(marker)) = fake.steps.first() else {
-            panic!("every task begins with its marker")
-        };
-        self.shared
-            .started(String::from_utf8_lossy(marker).into_owned(), self.agent);
-        self.inner.run(action, ctx).await
     }
 }

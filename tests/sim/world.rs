@@ -1,121 +1,52 @@
-//! One run: a cloud, two agents on their machines, a client and a watcher, all on one thread and one clock.
+//! One run: a cloud, three agents on their machines, people and a watcher, all on one thread and one clock.
 
 use std::{
     collections::BTreeMap,
-    ops::Deref,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use fastrand::Rng;
-use opslink::{id::TokenId, pb, problem::Problem, reason::Reason, time::UnixMicros};
-use opslink_agent::{
-    identity::Identity,
-    join::{self, JoinOptions},
-    policy::Policy,
-    run::{Agent, Rules},
-};
+use opslink::{id::TokenId, time::UnixMicros};
+use opslink_agent::identity::Identity;
 use opslink_cloud::{
     identity::secret,
     pki::Authority,
-    server::{Cloud, Settings},
     store::{
         Store,
-        memory::MemoryStore,
+        memory::{MemoryStore, Snapshot},
         record::{Audit, JoinToken, Role, Token},
     },
-    task,
-    tls::{self, Limits},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use rustls::pki_types::CertificateDer;
+use tokio::task::JoinSet;
+use turmoil::Sim;
 
 use crate::{
-    check, client,
+    check,
     faults::{Fault, Fired, LATENCY_MAX, LATENCY_MIN},
+    hosts,
     machine::Machine,
-    net::{CLOUD, Dialer, Door, Meter, PORT},
-    script::{AGENTS, Job},
+    net::CLOUD,
+    people,
+    plan::{AGENTS, DOOMED, Fate, Plan},
+    shared::{API_TOKEN, Shared},
+    stage::Stage,
+    tally::Tally,
+    victims::{Graves, Victims},
+    watcher,
+    weather::Weather,
 };
 
-/// Longest simulated time of a run: five times the longest redial pause.
-const LIMIT: Duration = Duration::from_secs(300);
-/// Step of the simulated clock.
-const TICK: Duration = Duration::from_millis(5);
-/// The simulated time at which every run begins, a constant of the process: certificates are checked by the real clock.
-const API_TOKEN: &str = "olp_simulation";
+/// Longest simulated time of a run.
+const LIMIT: Duration = Duration::from_secs(400);
+/// Step of the simulated clock. Most of the time of a run goes to its steps.
+const TICK: Duration = Duration::from_millis(10);
+/// Longest wait of the watcher once everything else has ended: some heartbeats.
+const WATCHER_ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// The host of all runners.
+const RUNNERS: &str = "runners";
 const JOIN_SECRET: &str = "simulation";
-
-/// What all hosts of a run share.
-#[derive(Clone)]
-pub(crate) struct Shared(Arc<Inner>);
-
-/// See [`Shared`].
-pub(crate) struct Inner {
-    /// Bytes on the wires.
-    pub(crate) meter: Meter,
-    /// What was asked.
-    pub(crate) jobs: Vec<Job>,
-    /// Times each agent was welcomed.
-    pub(crate) ups: Mutex<BTreeMap<&'static str, u32>>,
-    /// Times each task was started on each agent.
-    pub(crate) starts: Mutex<BTreeMap<(String, &'static str), u32>>,
-    /// Id of the first task, once it is known.
-    pub(crate) first_task: Mutex<Option<String>>,
-    /// What the watcher got, by attempt.
-    pub(crate) watched: Mutex<BTreeMap<String, Vec<pb::LogChunk>>>,
-    /// When the work began.
-    pub(crate) work_began: Mutex<Option<UnixMicros>>,
-    /// Every fault is over.
-    pub(crate) faults_over: Mutex<bool>,
-    base: UnixMicros,
-    root: rustls::pki_types::CertificateDer<'static>,
-    cuts: Mutex<Vec<&'static str>>,
-    cut_done: Mutex<Vec<&'static str>>,
-    trace: Mutex<Vec<String>>,
-}
-
-impl Deref for Shared {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
-impl Shared {
-    /// Writes a line of the trace.
-    pub(crate) fn trace(&self, line: impl std::fmt::Display) {
-        let line = format!("{:>9} {line}", self.relative(UnixMicros::now()));
-        self.trace.lock().unwrap().push(line);
-    }
-
-    /// Microseconds of simulated time.
-    pub(crate) fn relative(&self, time: UnixMicros) -> i64 {
-        time.0 - self.base.0
-    }
-
-    /// Notes that an executor was started.
-    pub(crate) fn started(&self, marker: String, agent: &'static str) {
-        self.trace(format_args!("{agent} starts {}", marker.trim_end()));
-        *self.starts.lock().unwrap().entry((marker, agent)).or_default() += 1;
-    }
-
-    /// Asks the cloud to close an agent's link.
-    pub(crate) fn cut(&self, agent: &'static str) {
-        self.cuts.lock().unwrap().push(agent);
-    }
-
-    /// Says whether it did, which it does only when there was a link.
-    pub(crate) fn was_cut(&self, agent: &'static str) -> bool {
-        self.cuts.lock().unwrap().clear();
-        std::mem::take(&mut *self.cut_done.lock().unwrap()).contains(&agent)
-    }
-
-    /// Makes the way of a client to the API.
-    pub(crate) fn api(&self, host: &str) -> client::Api {
-        client::Api::new(host, self.meter.clone(), &self.root, API_TOKEN)
-    }
-}
 
 /// What came out of a run.
 pub(crate) struct Report {
@@ -125,6 +56,8 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<String>,
     /// The faults.
     pub(crate) fired: Vec<Fired>,
+    /// Further trouble.
+    pub(crate) tally: BTreeMap<&'static str, u32>,
 }
 
 /// Does one run and checks it.
@@ -132,30 +65,19 @@ pub(crate) fn run(seed: u64) -> Report {
     let mut rng = Rng::with_seed(seed);
     // Jitter of both programs; the simulation is one thread.
     fastrand::seed(seed);
-    let jobs = Job::draw(&mut rng);
-    let mut faults = Fault::draw(&mut rng);
+    let mut plan = Plan::draw(&mut rng);
+    let faults = std::mem::take(&mut plan.faults);
     let base = base();
     UnixMicros::fix_clock(Some(base));
 
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let (root, join_token) = wait(prepare(&store));
-    let shared = Shared(Arc::new(Inner {
-        meter: Meter::default(),
-        jobs,
-        ups: Mutex::default(),
-        starts: Mutex::default(),
-        first_task: Mutex::default(),
-        watched: Mutex::default(),
-        work_began: Mutex::default(),
-        faults_over: Mutex::default(),
-        base,
-        root,
-        cuts: Mutex::default(),
-        cut_done: Mutex::default(),
-        trace: Mutex::default(),
-    }));
-
+    let (tally, victims) = (Tally::default(), Victims::default());
+    let weather = Weather::new(plan.mood, seed, tally.clone(), victims.clone());
+    let memory = MemoryStore::with_faults(weather.clone());
+    let store = Store::from(memory.clone());
+    let (root, join_tokens) = wait(prepare(&store));
+    let shared = Shared::new(plan, tally, base, root);
     let _told = OnPanic(seed, shared.clone());
+
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(LIMIT)
@@ -167,59 +89,184 @@ pub(crate) fn run(seed: u64) -> Report {
         .build();
     sim.host(CLOUD, {
         let (store, shared) = (store.clone(), shared.clone());
-        move || cloud(store.clone(), shared.clone())
+        move || hosts::cloud(store.clone(), shared.clone())
     });
-    for name in AGENTS {
-        let machine = Machine::new(name, &shared);
-        let identity: Arc<Mutex<Option<Identity>>> = Arc::default();
-        let runners = machine.clone();
-        sim.host(format!("{name}-runners"), move || {
-            let machine = runners.clone();
-            async move {
-                machine.work().await;
-                Ok(())
-            }
-        });
-        let (shared, join_token) = (shared.clone(), join_token.clone());
-        sim.host(name, move || {
-            agent(
-                name,
-                machine.clone(),
-                identity.clone(),
-                join_token.clone(),
-                shared.clone(),
-            )
-        });
+    let machines: Vec<_> = (0..AGENTS.len())
+        .map(|at| Machine::new(at, &shared, &victims, seed))
+        .collect();
+    for (at, machine) in machines.iter().enumerate() {
+        start_agent(&mut sim, at, machine, &shared, join_tokens[at].clone());
     }
-    sim.client("client", client::work(shared.clone()));
-    sim.client("watcher", client::watch(shared.clone()));
+    start_clock(&mut sim, "clock-of-the-rest", 0, &shared);
+    sim.host(RUNNERS, {
+        let machines = machines.clone();
+        move || runners(machines.clone())
+    });
+    sim.client("people", everybody(shared.clone()));
 
-    let mut fired = Vec::new();
+    let mut director = Director {
+        graves: Graves::new(victims, seed),
+        faults,
+        memory,
+        weather,
+        machines,
+        copy: None,
+        fired: Vec::new(),
+        gone: false,
+    };
     loop {
-        UnixMicros::fix_clock(Some(base.plus(sim.elapsed())));
+        shared.set_now(base.plus(sim.elapsed()));
         let finished = sim
             .step()
             .unwrap_or_else(|error| panic!("after {:?}: {error}", sim.elapsed()));
         let began = *shared.work_began.lock().unwrap();
         if let Some(began) = began {
-            let now = UnixMicros::now().since(began);
-            for fault in &mut faults {
-                fired.extend(fault.step(&mut sim, &shared, now));
-            }
-            *shared.faults_over.lock().unwrap() = faults.iter().all(Fault::is_over);
+            director.step(&mut sim, &shared, shared.now().since(began));
         }
         if finished {
             break;
         }
     }
     drop(sim);
-    wait(check::everything(&*store, &shared));
+    shared.set_now(shared.now());
+    wait(check::everything(&store, &shared));
     UnixMicros::fix_clock(None);
-    let lines = std::mem::take(&mut *shared.trace.lock().unwrap());
+    let lines = shared.take_trace();
     Report {
         trace: blake3::hash(lines.join("\n").as_bytes()).to_hex().to_string(),
         lines,
-        fired,
+        fired: director.fired,
+        tally: shared.tally.read(),
+    }
+}
+
+/// People and the watcher, who shall not wait for ever.
+async fn everybody(shared: Shared) -> turmoil::Result {
+    let watching = tokio::task::spawn_local(watcher::watch(shared.clone()));
+    people::work(shared.clone()).await?;
+    let watched = tokio::time::timeout(WATCHER_ENDS_WITHIN, watching).await;
+    watched.expect("the watcher waits for ever")??;
+    Ok(())
+}
+
+/// The runners of all machines. They live on when an agent's process dies.
+async fn runners(machines: Vec<Arc<Machine>>) -> turmoil::Result {
+    let mut work = JoinSet::new();
+    for machine in machines {
+        work.spawn(machine.work());
+    }
+    while work.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Sets the clock for the hosts that follow, which have their turns in the order in which they were made.
+fn start_clock(sim: &mut Sim<'_>, name: &str, off_secs: i64, shared: &Shared) {
+    // Steps that cost time, for runs that have no use for them.
+    if shared.plan.skew_secs == [0; 3] {
+        return;
+    }
+    let shared = shared.clone();
+    sim.host(name, move || {
+        let shared = shared.clone();
+        async move {
+            loop {
+                let now = shared.now().0 + off_secs * 1_000_000;
+                UnixMicros::fix_clock(Some(UnixMicros(now)));
+                // Several times in each step of the simulation.
+                tokio::time::sleep(TICK / 4).await;
+            }
+        }
+    });
+}
+
+/// The host of an agent's process.
+fn start_agent(sim: &mut Sim<'_>, at: usize, machine: &Arc<Machine>, shared: &Shared, join_token: String) {
+    start_clock(
+        sim,
+        &format!("clock-of-{}", AGENTS[at]),
+        shared.plan.skew_secs[at],
+        shared,
+    );
+    let identity: Arc<Mutex<Option<Identity>>> = Arc::default();
+    let (shared, machine) = (shared.clone(), machine.clone());
+    sim.host(AGENTS[at], move || {
+        hosts::agent(
+            at,
+            machine.clone(),
+            identity.clone(),
+            join_token.clone(),
+            shared.clone(),
+        )
+    });
+}
+
+/// Makes what was drawn come true, in its time.
+struct Director {
+    graves: Graves,
+    faults: Vec<Fault>,
+    memory: MemoryStore,
+    weather: Arc<Weather>,
+    machines: Vec<Arc<Machine>>,
+    copy: Option<Snapshot>,
+    fired: Vec<Fired>,
+    gone: bool,
+}
+
+impl Director {
+    /// `now` counts from the start of the work.
+    fn step(&mut self, sim: &mut Sim<'_>, shared: &Shared, now: Duration) {
+        if shared.is_over() {
+            return;
+        }
+        if now < shared.plan.over_at {
+            self.weather.begin();
+        }
+        self.graves.step(sim, now);
+        self.go_back_in_time(sim, shared, now);
+        if let Fate::Gone(at) = shared.plan.fate
+            && now >= at
+            && !self.gone
+        {
+            self.gone = true;
+            shared.tally.count("agent never came back");
+            shared.trace("the last machine dies for good");
+            // Its runners are cut off with it: nobody hears of them any more.
+            self.graves.bury(sim, DOOMED, None);
+        }
+        let mut stage = Stage {
+            sim,
+            shared,
+            graves: &mut self.graves,
+            weather: &self.weather,
+            machines: &self.machines,
+        };
+        for fault in &mut self.faults {
+            self.fired.extend(fault.step(&mut stage, now));
+        }
+        if now >= shared.plan.over_at && self.faults.iter().all(Fault::is_over) {
+            self.weather.end();
+            if self.graves.is_quiet() {
+                shared.set_over();
+            }
+        }
+    }
+
+    /// The database fails over to a copy that is some seconds old.
+    fn go_back_in_time(&mut self, sim: &mut Sim<'_>, shared: &Shared, now: Duration) {
+        let Some(failover) = shared.plan.failover else { return };
+        if now >= failover.copied_at && now < failover.at && self.copy.is_none() {
+            self.copy = Some(self.memory.snapshot());
+        }
+        if now >= failover.at
+            && let Some(copy) = self.copy.take()
+        {
+            shared.tally.count("database went back in time");
+            shared.trace("the database goes back in time");
+            self.memory.restore(copy);
+            if failover.restarts {
+                self.graves.bury(sim, CLOUD, Some(now + Duration::from_millis(500)));
+            }
+        }
     }
 }
 
@@ -229,14 +276,14 @@ struct OnPanic(u64, Shared);
 impl Drop for OnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let trace = self.1.trace.lock().map(|lines| lines.join("\n")).unwrap_or_default();
-            let seed = self.0;
-            eprintln!("{trace}\nseed {seed} failed; again: OPSLINK_SIM_SEED={seed} cargo test -p opslink --test sim");
+            let (seed, trace) = (self.0, self.1.take_trace().join("\n"));
+            eprintln!("{trace}\nseed {seed} failed; again: OPSLINK_SIM_SEED={seed} cargo test -p opslink --test sim\n");
         }
     }
 }
 
-/// Whole seconds, the same for all runs of this process.
+/// The simulated time at which every run begins, a constant of the process: certificates are checked by the real clock.
+/// Whole seconds.
 fn base() -> UnixMicros {
     use std::sync::LazyLock;
     static BASE: LazyLock<UnixMicros> = LazyLock::new(|| {
@@ -254,20 +301,12 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// Puts the authority, a join token and an API token into the store.
-async fn prepare(store: &Arc<dyn Store>) -> (rustls::pki_types::CertificateDer<'static>, String) {
+/// Puts the authority, join tokens and an API token into the store.
+async fn prepare(store: &Store) -> (CertificateDer<'static>, Vec<String>) {
     let authority = Authority::load(store).await.expect("keys can be made");
     let now = UnixMicros::now();
     let ends = now.plus(Duration::from_secs(7 * 24 * 3_600));
-    let audit = || Audit {
-        time: now,
-        actor: "system".into(),
-        actor_role: None,
-        action: "test.prepare",
-        resource: String::new(),
-        detail: String::new(),
-        peer: String::new(),
-    };
+    let audit = || Audit::system("test.prepare", String::new(), String::new());
     let token = Token {
         id: TokenId::new(),
         name: "simulation".into(),
@@ -293,103 +332,10 @@ async fn prepare(store: &Arc<dyn Store>) -> (rustls::pki_types::CertificateDer<'
             expires_at: ends,
             used: None,
             revoked: false,
+            request_id: None,
         };
         store.join_token_insert(token, audit()).await.expect("stored");
         tokens.push(format!("olj1.{}.{id}.{JOIN_SECRET}", authority.server_root_sha256()));
     }
-    (authority.server_root().clone(), tokens.join(" "))
-}
-
-async fn cloud(store: Arc<dyn Store>, shared: Shared) -> turmoil::Result {
-    let door = Door::open(shared.meter.clone()).await?;
-    let stop = CancellationToken::new();
-    let link = opslink_cloud::link::Config {
-        heartbeat: Duration::from_secs(2),
-        ..Default::default()
-    };
-    let settings = Settings {
-        public_url: format!("https://{CLOUD}:{PORT}"),
-        names: vec![CLOUD.into()],
-        initial_password_file: None,
-        tasks: task::Config {
-            link,
-            ..Default::default()
-        },
-        agent_certificates: Default::default(),
-    };
-    let cloud = Cloud::assemble(store, settings, stop.clone()).await?;
-    shared.trace("the cloud is there");
-    let cutter = {
-        let (cloud, shared) = (cloud.clone(), shared.clone());
-        async move {
-            loop {
-                let cut = shared.cuts.lock().unwrap().pop();
-                if let Some(agent) = cut.and_then(|name| Some((name, cloud.directory.find(name)?)))
-                    && cloud.engine.links().is_live(agent.1.agent.id)
-                {
-                    cloud
-                        .engine
-                        .links()
-                        .disconnect(agent.1.agent.id, Problem::new(Reason::Overloaded));
-                    shared.cut_done.lock().unwrap().push(agent.0);
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    };
-    let serving = tls::serve(
-        door,
-        Some(cloud.tls()),
-        cloud.router(),
-        Limits::default(),
-        stop,
-        TaskTracker::new(),
-    );
-    tokio::select! {
-        biased;
-        () = serving => Ok(()),
-        () = cutter => Ok(()),
-    }
-}
-
-async fn agent(
-    name: &'static str,
-    machine: Arc<Machine>,
-    identity: Arc<Mutex<Option<Identity>>>,
-    join_tokens: String,
-    shared: Shared,
-) -> turmoil::Result {
-    let dialer = Arc::new(Dialer {
-        host: name.into(),
-        meter: shared.meter.clone(),
-    });
-    let known = identity.lock().unwrap().clone();
-    let known = match known {
-        Some(known) => known,
-        None => {
-            let at = AGENTS.iter().position(|agent| *agent == name).unwrap_or(0);
-            let token = join_tokens.split(' ').nth(at).unwrap_or_default().to_owned();
-            let options = JoinOptions {
-                url: format!("https://{CLOUD}:{PORT}"),
-                token,
-                name: None,
-            };
-            let joined = join::enroll(&options, &*dialer).await?;
-            *identity.lock().unwrap() = Some(joined.clone());
-            joined
-        }
-    };
-    let agent = Agent {
-        identity: known,
-        identity_path: None,
-        launcher: machine,
-        rules: Rules::Fixed(Policy::permissive()),
-        connect: dialer,
-        on_up: Box::new(move || {
-            shared.trace(format_args!("{name} is up"));
-            *shared.ups.lock().unwrap().entry(name).or_default() += 1;
-        }),
-    };
-    agent.run(CancellationToken::new()).await?;
-    Ok(())
+    (authority.server_root().clone(), tokens)
 }

@@ -35,7 +35,7 @@ enum Command {
     Ui(ui::Options),
     /// Measure, and print a table (and JSON lines with --json).
     Bench(bench::Options),
-    /// Format check, clippy with warnings denied, wasm check.
+    /// Format check, the proto files (buf), clippy with warnings denied, the console for wasm32.
     Lint,
     /// Format the code.
     Fmt,

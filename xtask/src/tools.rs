@@ -31,6 +31,8 @@ pub(crate) enum Tool {
     PythonGrpc,
     /// The packages of tests/browser.
     BrowserTests,
+    /// The linter of the proto files.
+    Buf,
     /// The compile target of the console.
     WasmTarget,
     /// The right to mount file systems.
@@ -53,6 +55,7 @@ impl Tool {
             Self::Grpcurl => grpcurl(),
             Self::PythonGrpc => python_grpc(),
             Self::BrowserTests => npm_packages(&paths::root().join("tests/browser")),
+            Self::Buf => npm_packages(&paths::root().join("xtask/buf")),
             Self::WasmTarget => wasm_target(),
             Self::Mount if is_root() => Ok(()),
             Self::Mount => bail!("mounting a file system needs root"),

@@ -26,9 +26,14 @@ mod fake;
 mod shell;
 mod sql;
 
+pub(crate) use shell::interpreter_of;
+
 /// Reason of a [`Failure`] that says: canceled, and something of the work could still not be ended. The runner never
 /// reports such an attempt as canceled.
 pub const PROCESSES_LEFT: &str = Reason::ProcessesLeft.code();
+
+/// The same for a statement that a database may still run.
+pub const STATEMENT_LEFT: &str = Reason::StatementLeft.code();
 
 /// Every executor of this agent: the one list.
 pub fn all() -> Vec<Box<dyn Executor>> {
@@ -85,6 +90,21 @@ pub struct Context {
     pub connections: Arc<Connections>,
     /// See [`Settled`].
     pub settled: Settled,
+    /// For processes that it starts.
+    pub setting: Setting,
+}
+
+/// What the processes of an attempt are started with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The task, for its environment.
+    pub task_id: String,
+    /// The attempt, likewise: it marks its processes.
+    pub attempt_id: String,
+    /// The one file that may be executed; absent when any may.
+    pub program: Option<PathBuf>,
+    /// Variables of the agent's own environment that they get, as globs, beside those that all get.
+    pub inherit: Vec<String>,
 }
 
 impl Context {
@@ -138,7 +158,8 @@ pub trait Sink: Send + Sync {
 /// How the work ended, as the executor saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
-    /// `Succeeded` or `Failed`; the runner turns it into `TimedOut` or `Canceled` when it asked for the end.
+    /// `Succeeded` or `Failed`; the runner turns it into `TimedOut` or `Canceled` when it asked for the end. `Lost` when
+    /// the outcome cannot be known, and that stays.
     pub state: ExecutionState,
     /// Exit code of the main process.
     pub exit_code: Option<i32>,

@@ -17,6 +17,7 @@ use super::{
     record::{AttemptRecord, Process, Record, boot_id},
     segments::{self, KEEP_ACKNOWLEDGED_BYTES, SEGMENT_BYTES},
 };
+use crate::policy::Permit;
 
 const STATE: &str = "state";
 const CANCEL: &str = "cancel";
@@ -35,11 +36,11 @@ impl AttemptDir {
     ///
     /// # Errors
     /// `AlreadyExists` when this attempt is known; otherwise those of the disk. What was made is then removed.
-    pub fn create(root: &Path, id: AttemptId, envelope: &pb::SignedEnvelope) -> io::Result<Self> {
+    pub fn create(root: &Path, id: AttemptId, envelope: &pb::SignedEnvelope, permit: &Permit) -> io::Result<Self> {
         let path = root.join(id.to_string());
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let dir = Self { path, id };
-        match dir.fill(envelope) {
+        match dir.fill(envelope, permit) {
             Ok(()) => Ok(dir),
             Err(error) => {
                 // Nothing has started: leaving no trace lets the cloud try again.
@@ -49,13 +50,15 @@ impl AttemptDir {
         }
     }
 
-    fn fill(&self, envelope: &pb::SignedEnvelope) -> io::Result<()> {
+    fn fill(&self, envelope: &pb::SignedEnvelope, permit: &Permit) -> io::Result<()> {
         let received = Record::Received {
             time_us: UnixMicros::now().0,
             boot_id: boot_id(),
             envelope: envelope.encode_to_vec(),
         };
-        self.append_to(STATE)?.write_all(&received.to_frame())
+        let permitted = Record::Permitted(permit.clone());
+        let records = [received.to_frame(), permitted.to_frame()].concat();
+        self.append_to(STATE)?.write_all(&records)
     }
 
     /// Makes an empty folder for an attempt whose own was lost: recovery gives it an end.

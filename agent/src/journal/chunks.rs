@@ -46,24 +46,27 @@ impl ChunkReader {
     /// # Errors
     /// Those of opening; `NotFound` when there is no chunk yet.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        let opened = |segment, file| Self {
+        match Self::open_at(dir, 0) {
+            // The first segments may be gone: the cloud has them.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match segments::list(dir)?.first() {
+                Some(first) => Self::open_at(dir, *first),
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    /// Opens an attempt's folder, positioned at the segment that begins with this event.
+    pub(super) fn open_at(dir: &Path, segment: u64) -> io::Result<Self> {
+        Ok(Self {
             dir: dir.to_owned(),
             segment,
-            file,
+            file: File::open(segments::path(dir, segment))?,
             offset: 0,
             last_bytes: 0,
             next_seq: segment,
             marks: Vec::new(),
-        };
-        match File::open(segments::path(dir, 0)) {
-            Ok(file) => Ok(opened(0, file)),
-            // The first segments may be gone: the cloud has them.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match segments::list(dir)?.first() {
-                Some(first) => Ok(opened(*first, File::open(segments::path(dir, *first))?)),
-                None => Err(error),
-            },
-            Err(error) => Err(error),
-        }
+        })
     }
 
     /// Number of the event after the last chunk that was read.
@@ -87,10 +90,13 @@ impl ChunkReader {
     /// # Errors
     /// Those of [`Self::read`].
     pub fn seek(&mut self, seq: u64) -> io::Result<()> {
-        if seq < self.segment {
+        if seq < self.segment || seq > self.next_seq {
             let segments = segments::list(&self.dir)?;
             let holds = segments.iter().rev().find(|first| **first <= seq).or(segments.first());
-            self.enter(holds.copied().unwrap_or(self.segment))?;
+            // Whole segments are passed over unread.
+            if let Some(holds) = holds.filter(|holds| **holds != self.segment) {
+                self.enter(*holds)?;
+            }
         } else if seq < self.next_seq {
             let mark = self.marks.iter().rev().find(|mark| mark.seq <= seq).copied();
             let start = Mark {

@@ -5,28 +5,32 @@
 //! death of processes alone takes nothing from either, since the kernel still has what they wrote.
 //!
 //! ```text
-//! taken ──────► closed ──────► forgotten
-//!  │ durable     │ not synced    when no envelope of it could be accepted any more
+//! taken ──────► closed · refused ──────► forgotten
+//!  │ durable     │ not synced            when no envelope of it could be accepted any more
 //!  │             └ its folder goes; said once more than needed after a power cut, which harms nothing
 //!  └ after a power cut, without a folder: lost
 //! ```
+//! A database that went back in time may make another attempt of what has run: it has another id, and the same number
+//! among the attempts of its task. So the number is remembered too, of whatever may have run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use opslink::{id::AttemptId, time::UnixMicros};
-use uuid::Uuid;
 
-use super::{
-    attempt::append,
-    frame::{HEADER_BYTES, Scan, finish},
-};
+use super::{attempt::append, frame::Scan};
+use crate::crashpoint;
+
+mod entry;
+
+use entry::{Entry, State, encode, parse};
+pub use entry::{Past, Place, Unstarted};
 
 /// Shortest memory of an attempt.
 const KEEP_AT_LEAST: Duration = Duration::from_secs(24 * 3600);
@@ -34,129 +38,261 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(24 * 3600);
 /// Looks for what is not needed any more after so many records.
 const SWEEP_AFTER: usize = 1024;
 
-/// What is known of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    /// From then on no envelope of it is accepted.
-    until: UnixMicros,
-    /// The cloud has it for good, or it was never started.
-    closed: bool,
-}
-
 /// Remembers attempts, so that none starts twice and none is forgotten.
 #[derive(Debug)]
 pub struct Fence {
     /// None for a fence that lives in memory only.
-    file: Option<(PathBuf, File)>,
+    log: Option<Log>,
     entries: BTreeMap<AttemptId, Entry>,
+    /// The places that are held, by task and number.
+    places: BTreeSet<Place>,
+    /// Ends that the disk did not take yet.
+    owed: BTreeSet<AttemptId>,
     /// Records in the file, and of them since the last sweep.
     written: usize,
     unswept: usize,
+}
+
+/// The file.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// The file's name survives a power cut.
+    is_named: bool,
+}
+
+impl Log {
+    /// Makes everything written so far survive a power cut.
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.is_named
+            && let Some(folder) = self.path.parent()
+        {
+            File::open(folder)?.sync_all()?;
+            self.is_named = true;
+        }
+        Ok(())
+    }
 }
 
 impl Fence {
     /// A fence that lives in memory only.
     pub fn in_memory() -> Self {
         Self {
-            file: None,
+            log: None,
             entries: BTreeMap::new(),
+            places: BTreeSet::new(),
+            owed: BTreeSet::new(),
             written: 0,
             unswept: 0,
         }
     }
 
-    /// Reads the file; a missing one is empty, a torn tail is cut.
+    /// Reads the file and goes on in it; a missing one is empty, a torn tail is cut. Needs no room on the disk.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn open(path: &Path, now: UnixMicros) -> io::Result<Self> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut scan = Scan::new(&bytes);
+        let records: Vec<_> = scan.by_ref().filter_map(parse).collect();
+        if scan.valid_bytes() < bytes.len() {
+            file.set_len(scan.valid_bytes() as u64)?;
+        }
+        let log = Log {
+            path: path.to_owned(),
+            file,
+            is_named: false,
         };
-        let mut entries = Scan::new(&bytes).filter_map(parse).collect();
-        forget(&mut entries, now);
-        Ok(Self {
-            written: entries.len(),
-            unswept: 0,
-            file: Some((path.to_owned(), rewrite(path, &entries)?)),
+        let written = records.len();
+        let entries = last_words(records);
+        let mut fence = Self {
+            log: Some(log),
+            written,
+            places: entries.values().filter_map(Entry::held_place).collect(),
             entries,
-        })
+            owed: BTreeSet::new(),
+            unswept: 0,
+        };
+        fence.sweep(now);
+        Ok(fence)
     }
 
     /// Takes an attempt, durably: it is remembered for 24 h, and longer if its envelope could be accepted longer.
     ///
     /// # Errors
     /// Those of the disk: nothing of the attempt may run then.
-    pub fn take(&mut self, id: AttemptId, envelope_dies: UnixMicros, now: UnixMicros) -> io::Result<()> {
-        let until = envelope_dies.max(now.plus(KEEP_AT_LEAST));
-        self.write(id, Entry { until, closed: false }, now)?;
-        match &self.file {
-            Some((_, file)) => file.sync_data(),
-            None => Ok(()),
+    pub fn take(
+        &mut self,
+        id: AttemptId,
+        place: Option<Place>,
+        envelope_dies: UnixMicros,
+        now: UnixMicros,
+    ) -> io::Result<()> {
+        let entry = Entry {
+            until: envelope_dies.max(now.plus(KEEP_AT_LEAST)),
+            state: State::Taken,
+            place,
+        };
+        self.write(id, entry, now)?;
+        crashpoint!("fence.written");
+        let synced = self.log.as_mut().map_or(Ok(()), Log::sync);
+        if synced.is_err() {
+            // It is in the file, and nothing of it will run.
+            self.refuse(id, Unstarted::Unstartable, now).ok();
+        }
+        synced
+    }
+
+    /// The cloud has the attempt for good: its folder may go.
+    ///
+    /// # Errors
+    /// Those of the disk. The folder may go all the same: this fence knows, and writes it down with the next record; after
+    /// a crash before that, the cloud is told once more than needed, which harms nothing.
+    pub fn close(&mut self, id: AttemptId, now: UnixMicros) -> io::Result<()> {
+        self.settle(id, State::Closed, now)
+    }
+
+    /// The attempt was taken, and nothing of it has run or will: its folder may go, and its place is free.
+    ///
+    /// # Errors
+    /// As [`Self::close`]; after a crash before it is written down, the cloud is told that the attempt may have run.
+    pub fn refuse(&mut self, id: AttemptId, why: Unstarted, now: UnixMicros) -> io::Result<()> {
+        self.settle(id, State::Refused(why), now)
+    }
+
+    fn settle(&mut self, id: AttemptId, state: State, now: UnixMicros) -> io::Result<()> {
+        let known = self.entries.get(&id);
+        let entry = Entry {
+            until: known.map_or_else(|| now.plus(KEEP_AT_LEAST), |entry| entry.until),
+            place: known.and_then(|entry| entry.place),
+            state,
+        };
+        self.put(id, entry);
+        self.write(id, entry, now).inspect_err(|_| {
+            self.owed.insert(id);
+        })
+    }
+
+    /// What became of this attempt, or of one in its place, that was here before; `None` when it is new and may start.
+    pub fn past(&self, id: AttemptId, place: Option<Place>) -> Option<Past> {
+        match self.entries.get(&id).map(|entry| entry.state) {
+            Some(State::Taken | State::Closed) => Some(Past::MayHaveRun),
+            Some(State::Refused(why)) => Some(Past::Refused(why)),
+            None => place
+                .is_some_and(|place| self.is_behind(place))
+                .then_some(Past::MayHaveRun),
         }
     }
 
-    /// The cloud has the attempt for good, or it was never started: its folder may go.
-    ///
-    /// # Errors
-    /// Those of the disk: the folder must then stay.
-    pub fn close(&mut self, id: AttemptId, now: UnixMicros) -> io::Result<()> {
-        let until = self
-            .entries
-            .get(&id)
-            .map_or_else(|| now.plus(KEEP_AT_LEAST), |entry| entry.until);
-        self.write(id, Entry { until, closed: true }, now)
-    }
-
-    /// Says whether the attempt was taken here and must not start again.
-    pub fn holds(&self, id: AttemptId) -> bool {
-        self.entries.contains_key(&id)
+    /// Says whether the task has had an attempt with this number or a higher one.
+    fn is_behind(&self, place: Place) -> bool {
+        let last = Place {
+            number: u32::MAX,
+            ..place
+        };
+        self.places.range(place..=last).next().is_some()
     }
 
     /// Attempts that were taken and not closed.
     pub fn open_attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
         self.entries
             .iter()
-            .filter(|(_, entry)| !entry.closed)
+            .filter(|(_, entry)| entry.state == State::Taken)
             .map(|(id, _)| *id)
     }
 
     fn write(&mut self, id: AttemptId, entry: Entry, now: UnixMicros) -> io::Result<()> {
         if self.unswept >= SWEEP_AFTER {
-            self.sweep(now)?;
+            self.sweep(now);
         }
-        if let Some((_, file)) = &mut self.file {
-            append(file, &encode(id, entry))?;
+        self.append(id, entry)?;
+        self.put(id, entry);
+        while let Some(owed) = self.owed.first().copied() {
+            // Forgotten since: nobody asks any more.
+            if let Some(entry) = self.entries.get(&owed).copied()
+                && self.append(owed, entry).is_err()
+            {
+                break;
+            }
+            self.owed.remove(&owed);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, id: AttemptId, entry: Entry) {
+        let before = self.entries.insert(id, entry);
+        if let Some(place) = before.and_then(|before| before.held_place()) {
+            self.places.remove(&place);
+        }
+        self.places.extend(entry.held_place());
+    }
+
+    fn append(&mut self, id: AttemptId, entry: Entry) -> io::Result<()> {
+        if let Some(log) = &mut self.log {
+            append(&mut log.file, &encode(id, entry))?;
         }
         self.written += 1;
         self.unswept += 1;
-        self.entries.insert(id, entry);
         Ok(())
     }
 
     /// Forgets what is not needed any more, and writes the file anew when more than half of it is of no use (an attempt
-    /// has two records): what that costs is spread over as many attempts as it writes.
-    fn sweep(&mut self, now: UnixMicros) -> io::Result<()> {
-        forget(&mut self.entries, now);
+    /// has two records): what that costs is spread over as many attempts as it writes. When the disk has no room for
+    /// that, the file at hand is as good.
+    fn sweep(&mut self, now: UnixMicros) {
+        self.forget(now);
         self.unswept = 0;
-        if let Some((path, file)) = &mut self.file
+        if let Some(log) = &mut self.log
             && self.written > 2 * self.entries.len() + SWEEP_AFTER
         {
-            *file = rewrite(path, &self.entries)?;
-            self.written = self.entries.len();
+            match rewrite(&log.path, &self.entries) {
+                Ok(file) => {
+                    log.file = file;
+                    // From here on the old file has no name: whatever is synced next, this one is written to.
+                    log.is_named = false;
+                    self.written = self.entries.len();
+                    self.owed.clear();
+                }
+                Err(error) => tracing::warn!(%error, "the fence could not be written anew; it goes on as it is"),
+            }
         }
-        Ok(())
+    }
+
+    /// Attempts that are not closed stay, whatever the time.
+    fn forget(&mut self, now: UnixMicros) {
+        let places = &mut self.places;
+        self.entries.retain(|_, entry| {
+            let is_needed = entry.state == State::Taken || entry.until > now;
+            if !is_needed && let Some(place) = entry.held_place() {
+                places.remove(&place);
+            }
+            is_needed
+        });
     }
 }
 
-/// Attempts that are not closed stay, whatever the time.
-fn forget(entries: &mut BTreeMap<AttemptId, Entry>, now: UnixMicros) {
-    entries.retain(|_, entry| !entry.closed || entry.until > now);
+/// The last record of each attempt. An earlier agent that was back for a while leaves out the places.
+fn last_words(records: Vec<(AttemptId, Entry)>) -> BTreeMap<AttemptId, Entry> {
+    let mut entries = BTreeMap::<AttemptId, Entry>::new();
+    for (id, mut entry) in records {
+        let before = entries.get(&id).and_then(|before| before.place);
+        entry.place = entry.place.or(before);
+        entries.insert(id, entry);
+    }
+    entries
 }
 
-/// Writes a new file with what is needed, and opens it for more.
+/// Writes a new file with what is needed in the place of the old one, and opens it for more. Its name does not yet
+/// survive a power cut: until then the old file would be back, which says the same.
 fn rewrite(path: &Path, entries: &BTreeMap<AttemptId, Entry>) -> io::Result<File> {
     let fresh = path.with_extension("new");
     let bytes: Vec<u8> = entries.iter().flat_map(|(id, entry)| encode(*id, *entry)).collect();
@@ -169,107 +305,16 @@ fn rewrite(path: &Path, entries: &BTreeMap<AttemptId, Entry>) -> io::Result<File
         .append(true)
         .mode(0o600)
         .open(&fresh)?;
-    append(&mut file, &bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+    let written = append(&mut file, &bytes).and_then(|()| file.sync_all());
+    crashpoint!("fence.compacted");
+    if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
+        // It takes room from those who need it.
+        fs::remove_file(&fresh).ok();
+        return Err(error);
     }
     Ok(file)
 }
 
-fn encode(id: AttemptId, entry: Entry) -> Vec<u8> {
-    let mut out = vec![0; HEADER_BYTES];
-    out.extend_from_slice(id.uuid().as_bytes());
-    out.extend_from_slice(&entry.until.0.to_le_bytes());
-    out.push(entry.closed.into());
-    finish(&mut out);
-    out
-}
-
-fn parse(payload: &[u8]) -> Option<(AttemptId, Entry)> {
-    let (id, rest) = payload.split_first_chunk::<16>()?;
-    let (until, rest) = rest.split_first_chunk::<8>()?;
-    let entry = Entry {
-        until: UnixMicros(i64::from_le_bytes(*until)),
-        // The first agents wrote only attempts whose folders were gone, and without this byte.
-        closed: rest.first().is_none_or(|closed| *closed != 0),
-    };
-    Some((AttemptId::from_uuid(Uuid::from_bytes(*id)), entry))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = 3600 * 1_000_000;
-
-    fn at(hours: i64) -> UnixMicros {
-        UnixMicros(hours * HOUR)
-    }
-
-    #[test]
-    fn it_remembers_across_restarts_and_forgets_when_the_envelope_is_dead() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fence");
-        let (short, long) = (AttemptId::new(), AttemptId::new());
-        let mut fence = Fence::open(&path, at(0)).unwrap();
-        for (id, dies) in [(short, at(1)), (long, at(48))] {
-            fence.take(id, dies, at(0)).unwrap();
-            fence.close(id, at(0)).unwrap();
-        }
-
-        let fence = Fence::open(&path, at(23)).unwrap();
-        assert!(fence.holds(short) && fence.holds(long));
-        let fence = Fence::open(&path, at(25)).unwrap();
-        assert!(!fence.holds(short) && fence.holds(long));
-    }
-
-    #[test]
-    fn what_was_taken_and_not_closed_is_never_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fence");
-        let (open, closed) = (AttemptId::new(), AttemptId::new());
-        let mut fence = Fence::open(&path, at(0)).unwrap();
-        fence.take(open, at(1), at(0)).unwrap();
-        fence.take(closed, at(1), at(0)).unwrap();
-        fence.close(closed, at(0)).unwrap();
-
-        let fence = Fence::open(&path, at(1_000)).unwrap();
-        assert_eq!(fence.open_attempts().collect::<Vec<_>>(), [open]);
-        assert!(!fence.holds(closed));
-    }
-
-    #[test]
-    fn a_torn_tail_loses_only_itself() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fence");
-        let (first, second) = (AttemptId::new(), AttemptId::new());
-        let mut fence = Fence::open(&path, at(0)).unwrap();
-        fence.take(first, at(0), at(0)).unwrap();
-        fence.take(second, at(0), at(0)).unwrap();
-        let length = fs::metadata(&path).unwrap().len();
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(length - 1).unwrap();
-        let mut fence = Fence::open(&path, at(0)).unwrap();
-        assert!(fence.holds(first) && !fence.holds(second));
-        // The tail was cut off: what comes next can be read.
-        fence.take(second, at(0), at(0)).unwrap();
-        assert!(Fence::open(&path, at(0)).unwrap().holds(second));
-    }
-
-    #[test]
-    fn the_file_does_not_grow_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fence");
-        let mut fence = Fence::open(&path, at(0)).unwrap();
-        for round in 0..2_000 {
-            let id = AttemptId::new();
-            // A day apart: each is forgotten when the next ones come.
-            fence.take(id, at(0), at(25 * round)).unwrap();
-            fence.close(id, at(25 * round)).unwrap();
-        }
-        assert!(fs::metadata(&path).unwrap().len() < 200_000);
-        assert!(Fence::open(&path, at(0)).unwrap().entries.len() < 2_000);
-    }
-}
+#[path = "fence_tests.rs"]
+mod tests;

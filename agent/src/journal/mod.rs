@@ -23,8 +23,8 @@ mod segments;
 
 pub use attempt::{AttemptDir, AttemptWriter};
 pub use chunks::ChunkReader;
-pub use fence::Fence;
+pub use fence::{Fence, Past, Place, Unstarted};
 pub use frame::{MAX_FRAME_BYTES, Scan};
 pub use record::{AttemptRecord, Process, boot_id};
-pub use recover::{Closing, Recovered, Recovery, close_if_orphaned, recover};
-pub(crate) use recover::{end_chunk, gap_chunk};
+pub use recover::{Closing, Recovered, Recovery, Remnants, close_if_orphaned, recover};
+pub(crate) use recover::{Extent, close_at_damage, end_chunk, gap_chunk};

@@ -1,12 +1,14 @@
 //! Records of an attempt's `state` file.
 
-use std::{fs, sync::LazyLock};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::PathBuf, sync::LazyLock};
 
 use bytes::{Buf, BufMut};
+use nix::sys::signal::Signal;
 use opslink::pb;
 use prost::Message;
 
 use super::frame::{HEADER_BYTES, Scan, finish};
+use crate::{policy::Permit, processes};
 
 /// A process, told from a later one that got the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,21 +32,36 @@ impl Process {
         }
     }
 
+    /// Describes the process that has this number now; `None` when there is none.
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        Some(Self {
+            pid,
+            start_ticks: start_ticks(pid)?,
+            boot_id: boot_id(),
+        })
+    }
+
     /// Says whether that very process still runs (a zombie does not).
     pub fn is_alive(&self) -> bool {
-        self.boot_id == boot_id() && start_ticks(self.pid).is_some_and(|ticks| ticks == self.start_ticks)
+        self.found().is_some_and(|process| !process.is_zombie)
+    }
+
+    /// Ends that very process at once, if it is there.
+    pub(crate) fn kill(&self) {
+        if let Some(process) = self.found() {
+            process.signal(Signal::SIGKILL).ok();
+        }
+    }
+
+    fn found(&self) -> Option<processes::Process> {
+        let process = processes::Process::read(i32::try_from(self.pid).ok()?)?;
+        (self.boot_id == boot_id() && process.start_ticks == self.start_ticks).then_some(process)
     }
 }
 
-/// Start time of a running process; `None` when it is gone or a zombie.
+/// Start time of a process; `None` when it is gone.
 fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, parentheses too: fields count from the last one.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(18)?.parse().ok(),
-    }
+    processes::Process::read(i32::try_from(pid).ok()?).map(|process| process.start_ticks)
 }
 
 /// The id of this boot of the machine; empty where it has none. Read once: no process outlives a boot.
@@ -67,6 +84,7 @@ pub(crate) enum Record {
         /// The encoded `SignedEnvelope`.
         envelope: Vec<u8>,
     },
+    Permitted(Permit),
     Started {
         time_us: i64,
         process: Process,
@@ -77,6 +95,8 @@ pub(crate) enum Record {
 const RECEIVED: u8 = 1;
 const STARTED: u8 = 2;
 const ENDED: u8 = 3;
+/// Agents of 0.1.0 pass it over.
+const PERMITTED: u8 = 4;
 
 impl Record {
     /// Encodes as a whole frame.
@@ -95,6 +115,19 @@ impl Record {
                 out.put_u8(length);
                 out.put_slice(boot_id.as_bytes().get(..length.into()).unwrap_or_default());
                 out.put_slice(envelope);
+            }
+            Self::Permitted(permit) => {
+                out.put_u8(PERMITTED);
+                // Neither a path nor a name holds a NUL.
+                let program = permit
+                    .program
+                    .as_deref()
+                    .map_or(&[][..], |path| path.as_os_str().as_bytes());
+                out.put_slice(program);
+                for name in &permit.inherit {
+                    out.put_u8(0);
+                    out.put_slice(name.as_bytes());
+                }
             }
             Self::Started { time_us, process } => {
                 out.put_u8(STARTED);
@@ -138,6 +171,15 @@ impl Record {
                     },
                 })
             }
+            PERMITTED => {
+                let mut fields = bytes.split(|byte| *byte == 0);
+                let program = fields.next().filter(|path| !path.is_empty());
+                let inherit = fields.map(text).collect::<Option<_>>()?;
+                Some(Self::Permitted(Permit {
+                    program: program.map(|path| PathBuf::from(OsStr::from_bytes(path))),
+                    inherit,
+                }))
+            }
             ENDED => pb::Outcome::decode(bytes).ok().map(Self::Ended),
             // Written by a later version: nothing that this one must know.
             _ => None,
@@ -154,6 +196,8 @@ pub struct AttemptRecord {
     pub received_boot_id: String,
     /// The encoded `SignedEnvelope`, as it came.
     pub envelope: Vec<u8>,
+    /// What the machine's owner lets it use.
+    pub permit: Permit,
     /// When the runner started, microseconds since 1970.
     pub started_time_us: Option<i64>,
     /// The runner.
@@ -180,6 +224,7 @@ impl AttemptRecord {
                     record.received_boot_id = boot_id;
                     record.envelope = envelope;
                 }
+                Some(Record::Permitted(permit)) => record.permit = permit,
                 Some(Record::Started { time_us, process }) => {
                     record.started_time_us = Some(time_us);
                     record.runner = Some(process);
@@ -208,12 +253,17 @@ mod tests {
             exit_code: Some(3),
             ..Default::default()
         };
+        let permit = Permit {
+            program: Some("/usr/bin/deploy".into()),
+            inherit: vec!["HTTPS_PROXY".into(), "LC_*".into()],
+        };
         let bytes: Vec<u8> = [
             Record::Received {
                 time_us: 5,
                 boot_id: "boot".into(),
                 envelope: b"task".to_vec(),
             },
+            Record::Permitted(permit.clone()),
             Record::Started {
                 time_us: 6,
                 process: process.clone(),
@@ -229,6 +279,7 @@ mod tests {
             (read.received_boot_id.as_str(), &*read.envelope),
             ("boot", &b"task"[..])
         );
+        assert_eq!(read.permit, permit);
         assert_eq!(read.runner, Some(process));
         assert_eq!(read.outcome, Some(outcome));
         assert_eq!(read.valid_bytes, bytes.len() as u64);

@@ -8,7 +8,13 @@ use prost::Message;
 
 use super::{
     attempt::AttemptDir,
+    chunks::ChunkReader,
     record::{AttemptRecord, boot_id},
+    segments,
+};
+use crate::{
+    crashpoint,
+    remains::{self, Remains},
 };
 
 /// Events of one chunk that stands for lost ones; far below what a chunk may have.
@@ -32,9 +38,12 @@ pub enum Recovery {
     Running,
     /// Its End event is in the journal.
     Ended,
+    /// Its runner is gone and it has no end yet: something that it left still runs, or the disk takes no end now.
+    Open,
 }
 
-/// Reads every attempt under `root`. Those whose runner is gone without an end get one: `lost`.
+/// Reads every attempt under `root`. Those whose runner is gone without an end get one: `lost`. Costs little however
+/// much output there is: only the last segment of each attempt is read.
 ///
 /// # Errors
 /// Those of reading `root`. A folder that cannot be read is reported by `skipped` and left alone.
@@ -53,21 +62,21 @@ pub fn recover(root: &Path, mut skipped: impl FnMut(&Path, io::Error)) -> io::Re
 
 fn recover_one(path: &Path) -> io::Result<Recovered> {
     let dir = AttemptDir::open(path)?;
-    match close_if_orphaned(&dir)? {
-        Closing::Closed { next_seq } => Ok(Recovered {
-            dir,
-            next_seq,
-            recovery: Recovery::Ended,
-        }),
-        Closing::RunnerLives => {
-            let next_seq = valid_chunks(&dir)?.next_seq;
-            Ok(Recovered {
-                dir,
-                next_seq,
-                recovery: Recovery::Running,
-            })
-        }
-    }
+    let (recovery, next_seq) = match close_if_orphaned(&dir, Remnants::Spare) {
+        Ok(Closing::Closed { next_seq }) => (Recovery::Ended, next_seq),
+        Ok(Closing::RunnerLives) => (Recovery::Running, Extent::of_tail(&dir)?.next_seq),
+        Ok(Closing::SomethingLeft) => (Recovery::Open, Extent::of_tail(&dir)?.next_seq),
+        // A full disk, say: what can be read must not be forgotten for that.
+        Err(error) => match Extent::of_tail(&dir) {
+            Ok(extent) => (Recovery::Open, extent.next_seq),
+            Err(_) => return Err(error),
+        },
+    };
+    Ok(Recovered {
+        dir,
+        next_seq,
+        recovery,
+    })
 }
 
 /// What became of an attempt that may have lost its runner.
@@ -75,6 +84,8 @@ fn recover_one(path: &Path) -> io::Result<Recovered> {
 pub enum Closing {
     /// Its runner lives: nothing was touched.
     RunnerLives,
+    /// Its runner is gone and something that it started is not: nothing was touched.
+    SomethingLeft,
     /// Its journal ends with an End event now.
     Closed {
         /// Events in the journal.
@@ -82,22 +93,43 @@ pub enum Closing {
     },
 }
 
+/// What is done about processes that a runner without an end has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remnants {
+    /// They go on, and the attempt stays open. Returns at once.
+    Spare,
+    /// They are ended, which takes some seconds.
+    End,
+}
+
 /// Makes sure that an attempt whose runner is gone has an end: its own, or one that says what is known. Cuts torn
 /// tails. Whether the runner is gone is told by the lock that it holds on `state` for as long as it lives.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
+pub fn close_if_orphaned(dir: &AttemptDir, remnants: Remnants) -> io::Result<Closing> {
+    close(dir, Extent::of_tail, remnants)
+}
+
+/// The same when something in the middle is damaged: everything from there on is cut off.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn close_at_damage(dir: &AttemptDir) -> io::Result<Closing> {
+    close(dir, Extent::of_all, Remnants::End)
+}
+
+fn close(dir: &AttemptDir, extent: fn(&AttemptDir) -> io::Result<Extent>, remnants: Remnants) -> io::Result<Closing> {
     let mut writer = match dir.take_over() {
         Ok(writer) => writer,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Closing::RunnerLives),
         Err(error) => return Err(error),
     };
     let record = dir.record()?;
-    let valid = valid_chunks(dir)?;
-    writer.truncate(record.valid_bytes, valid.segment, valid.bytes)?;
+    let valid = extent(dir)?;
     if let Some(outcome) = valid.outcome {
         // The last chunk is the truth: the runner appends it before it records the end.
+        writer.truncate(record.valid_bytes, valid.segment, valid.bytes)?;
         if record.outcome.is_none() {
             writer.ended(&outcome)?;
             writer.sync()?;
@@ -106,8 +138,17 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
             next_seq: valid.next_seq,
         });
     }
+    // A recorded end is one of the runner's own: what it left then, it left on purpose.
+    let left = match (&record.runner, remnants) {
+        (Some(runner), Remnants::Spare) if record.outcome.is_none() && remains::exist(dir.id(), runner) => {
+            return Ok(Closing::SomethingLeft);
+        }
+        (Some(runner), Remnants::End) if record.outcome.is_none() => remains::end(dir.id(), runner),
+        (Some(_), Remnants::Spare | Remnants::End) | (None, _) => Remains::default(),
+    };
+    writer.truncate(record.valid_bytes, valid.segment, valid.bytes)?;
     let now = UnixMicros::now();
-    let outcome = what_is_known(&record, now);
+    let outcome = what_is_known(&record, &left, now);
     writer.append_chunk(&end_chunk(
         dir.id(),
         valid.next_seq,
@@ -115,6 +156,7 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
         outcome.clone(),
         now,
     ))?;
+    crashpoint!("recover.end_appended");
     writer.ended(&outcome)?;
     writer.sync()?;
     Ok(Closing::Closed {
@@ -123,8 +165,9 @@ pub fn close_if_orphaned(dir: &AttemptDir) -> io::Result<Closing> {
 }
 
 /// The valid prefix of an attempt's chunks.
-struct Valid {
-    next_seq: u64,
+#[derive(Debug, Default)]
+pub(crate) struct Extent {
+    pub(crate) next_seq: u64,
     next_line: u64,
     /// The segment that it ends in, and its length there.
     segment: u64,
@@ -132,37 +175,53 @@ struct Valid {
     outcome: Option<pb::Outcome>,
 }
 
-fn valid_chunks(dir: &AttemptDir) -> io::Result<Valid> {
-    let mut valid = Valid {
-        next_seq: 0,
-        next_line: 0,
-        segment: 0,
-        bytes: 0,
-        outcome: None,
-    };
-    let mut reader = match dir.chunks() {
-        Ok(reader) => reader,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(valid),
-        Err(error) => return Err(error),
-    };
-    (valid.next_seq, valid.segment) = (reader.next_seq(), reader.segment());
-    loop {
-        match reader.read() {
-            Ok(Some(chunk)) => {
-                valid.next_line = chunk.first_line + chunk.line_count;
-                valid.outcome = chunk.outcome;
-                (valid.next_seq, valid.bytes) = (reader.next_seq(), reader.offset());
-                valid.segment = reader.segment();
+impl Extent {
+    /// Looks at the last segment that has anything; takes those before it to be whole, as their writer left them. What
+    /// is damaged there is found by whoever reads it.
+    pub(crate) fn of_tail(dir: &AttemptDir) -> io::Result<Self> {
+        let mut found = Self::default();
+        for segment in segments::list(dir.path())?.into_iter().rev() {
+            found = Self::from(ChunkReader::open_at(dir.path(), segment)?)?;
+            if found.bytes > 0 {
+                break;
             }
-            Ok(None) => return Ok(valid),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(valid),
-            Err(error) => return Err(error),
+        }
+        Ok(found)
+    }
+
+    /// Reads everything.
+    fn of_all(dir: &AttemptDir) -> io::Result<Self> {
+        match dir.chunks() {
+            Ok(reader) => Self::from(reader),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn from(mut reader: ChunkReader) -> io::Result<Self> {
+        let mut valid = Self {
+            next_seq: reader.next_seq(),
+            segment: reader.segment(),
+            ..Self::default()
+        };
+        loop {
+            match reader.read() {
+                Ok(Some(chunk)) => {
+                    valid.next_line = chunk.first_line + chunk.line_count;
+                    valid.outcome = chunk.outcome;
+                    (valid.next_seq, valid.bytes) = (reader.next_seq(), reader.offset());
+                    valid.segment = reader.segment();
+                }
+                Ok(None) => return Ok(valid),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(valid),
+                Err(error) => return Err(error),
+            }
         }
     }
 }
 
 /// The outcome of an attempt whose chunks have no end.
-fn what_is_known(record: &AttemptRecord, now: UnixMicros) -> pb::Outcome {
+fn what_is_known(record: &AttemptRecord, left: &Remains, now: UnixMicros) -> pb::Outcome {
     if let Some(recorded) = &record.outcome {
         // The end was recorded but its chunk is damaged: how it ended is known, its output is not whole.
         return recorded.clone();
@@ -177,15 +236,16 @@ fn what_is_known(record: &AttemptRecord, now: UnixMicros) -> pb::Outcome {
         let message = "the process that did the work vanished; whether it finished cannot be known";
         (pb::OutcomeKind::Lost, Reason::RunnerLost, message)
     } else {
-        let message = "the agent stopped before the work began; nothing ran";
+        let message = "the agent, or the process for the work, was gone before the work began; nothing ran";
         (pb::OutcomeKind::Refused, Reason::NotStarted, message)
     };
     pb::Outcome {
         kind: kind.into(),
         reason: reason.code().to_owned(),
-        message: message.to_owned(),
+        message: format!("{message}{}", left.to_sentence()),
         started_time_us: record.started_time_us.unwrap_or(0),
         finished_time_us: now.0,
+        events: None,
         ..Default::default()
     }
 }

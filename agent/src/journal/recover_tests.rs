@@ -9,13 +9,21 @@ use proptest::prelude::*;
 
 use opslink::event::EventBody;
 
+use crate::policy::Permit;
+
 use super::{
     super::{attempt::AttemptWriter, record::Process, segments},
     *,
 };
 
 fn attempt(root: &Path) -> AttemptDir {
-    AttemptDir::create(root, AttemptId::new(), &pb::SignedEnvelope::default()).unwrap()
+    AttemptDir::create(
+        root,
+        AttemptId::new(),
+        &pb::SignedEnvelope::default(),
+        &Permit::default(),
+    )
+    .unwrap()
 }
 
 fn chunk(id: AttemptId, first_seq: u64, event_count: u32, outcome: Option<pb::Outcome>) -> pb::LogChunk {
@@ -86,7 +94,7 @@ fn a_vanished_runner_is_reported_as_lost_after_what_it_had_written() {
 fn an_attempt_that_never_started_in_this_boot_says_that_nothing_ran() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
-    close_if_orphaned(&dir).unwrap();
+    close_if_orphaned(&dir, Remnants::End).unwrap();
     assert_eq!(outcome_of(&dir).kind(), pb::OutcomeKind::Refused);
     assert_eq!(outcome_of(&dir).reason, "NOT_STARTED");
     let late = dir.writer().unwrap_err();
@@ -102,7 +110,7 @@ fn an_attempt_of_an_earlier_boot_is_lost_even_without_a_started_record() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
     fs::write(file(&dir, "state"), b"").unwrap();
-    close_if_orphaned(&dir).unwrap();
+    close_if_orphaned(&dir, Remnants::End).unwrap();
     assert_eq!(outcome_of(&dir).kind(), pb::OutcomeKind::Lost);
     assert_eq!(outcome_of(&dir).reason, "HOST_REBOOTED");
 }
@@ -113,11 +121,11 @@ fn a_living_runner_keeps_its_attempt() {
     let dir = attempt(root.path());
     let (mut writer, _) = dir.writer().unwrap();
     writer.started(Process::current()).unwrap();
-    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::RunnerLives);
+    assert_eq!(close_if_orphaned(&dir, Remnants::End).unwrap(), Closing::RunnerLives);
     assert_eq!(dir.writer().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(writer);
     assert!(matches!(
-        close_if_orphaned(&dir).unwrap(),
+        close_if_orphaned(&dir, Remnants::End).unwrap(),
         Closing::Closed { next_seq: 1 }
     ));
 }
@@ -137,7 +145,10 @@ fn an_end_that_is_in_the_chunks_counts_even_if_the_state_does_not_have_it() {
         .append_chunk(&chunk(dir.id(), 0, 1, Some(outcome.clone())))
         .unwrap();
     drop(writer);
-    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 1 });
+    assert_eq!(
+        close_if_orphaned(&dir, Remnants::End).unwrap(),
+        Closing::Closed { next_seq: 1 }
+    );
     assert_eq!(outcome_of(&dir), outcome);
     assert_eq!(dir.record().unwrap().outcome, Some(outcome));
 }
@@ -158,7 +169,7 @@ fn every_truncation_of_the_chunks_recovers_the_whole_chunks_before_it() {
             .unwrap()
             .set_len(cut)
             .unwrap();
-        close_if_orphaned(&copy).unwrap();
+        close_if_orphaned(&copy, Remnants::End).unwrap();
         let read = read_all(&copy);
         let kept = ends.iter().filter(|end| **end <= cut).count();
         assert_eq!(read.len(), kept + 1, "cut at {cut}");
@@ -181,7 +192,7 @@ proptest! {
         bytes[at] ^= 1 << bit;
         fs::write(&path, &bytes).unwrap();
 
-        close_if_orphaned(&dir).unwrap();
+        close_if_orphaned(&dir, Remnants::End).unwrap();
         let read = read_all(&dir);
         let (end, kept) = read.split_last().unwrap();
         prop_assert!(end.outcome.is_some());
@@ -251,7 +262,10 @@ fn a_full_disk_gets_back_what_was_acknowledged_and_nothing_else() {
     assert_eq!(reader.next_seq(), 8);
     // And a runner that dies leaves an attempt that ends as any other.
     drop(writer);
-    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 13 });
+    assert_eq!(
+        close_if_orphaned(&dir, Remnants::End).unwrap(),
+        Closing::Closed { next_seq: 13 }
+    );
     assert_eq!(first_seqs(&dir), [8, 10, 12]);
 }
 
@@ -268,7 +282,7 @@ fn what_follows_a_damaged_segment_goes() {
         .unwrap()
         .set_len(length - 1)
         .unwrap();
-    assert_eq!(close_if_orphaned(&dir).unwrap(), Closing::Closed { next_seq: 5 });
+    assert_eq!(close_at_damage(&dir).unwrap(), Closing::Closed { next_seq: 5 });
     assert_eq!(first_seqs(&dir), [0, 2, 4]);
     assert_eq!(segments::list(dir.path()).unwrap(), [0, 2]);
     assert_eq!(outcome_of(&dir).reason, "RUNNER_LOST");
@@ -294,7 +308,12 @@ fn lost_events_are_stood_for_by_as_many_without_content() {
 fn creating_an_attempt_twice_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let dir = attempt(root.path());
-    let again = AttemptDir::create(root.path(), dir.id(), &pb::SignedEnvelope::default());
+    let again = AttemptDir::create(
+        root.path(),
+        dir.id(),
+        &pb::SignedEnvelope::default(),
+        &Permit::default(),
+    );
     assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert!(dir.path().join("state").exists());
 }

@@ -3,21 +3,36 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
+use opslink::{
+    chunk::{Encoder, LEVEL},
+    event::{Event, EventBody},
+    id::AttemptId,
+    pb,
+    reason::Reason,
+    task::{ExecutionState, Outcome},
+    time::UnixMicros,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Known, Launcher, Notices, Order, Phase, Refusal};
+use super::{Known, Launcher, Notices, Order, Phase, Refusal, early_cancels::EarlyCancels};
 use crate::{
     connections::Connections,
     executor::Executor,
     journal::Fence,
     link::EXPIRY_TOLERANCE,
-    runner::{self, Spool},
+    runner::{self, Attempt, Spool},
 };
+
+/// Between two looks for space.
+const SPACE_AFTER: Duration = Duration::from_millis(200);
 
 /// Runs attempts inside this process.
 pub struct InProcess {
@@ -35,10 +50,18 @@ impl InProcess {
             connections,
         }
     }
+
+    /// Says whether there is space for the journal, as the disk of a machine would: without it nothing is kept and
+    /// nothing starts.
+    pub fn set_disk_full(&self, full: bool) {
+        self.journal.full.store(full, Ordering::Relaxed);
+    }
 }
 
 struct MemoryJournal {
+    full: AtomicBool,
     attempts: Mutex<BTreeMap<AttemptId, Entry>>,
+    early_cancels: Mutex<EarlyCancels>,
     fence: Mutex<Fence>,
     notices: Notices,
 }
@@ -52,7 +75,9 @@ struct Entry {
 impl Default for MemoryJournal {
     fn default() -> Self {
         Self {
+            full: AtomicBool::new(false),
             attempts: Mutex::default(),
+            early_cancels: Mutex::default(),
             fence: Mutex::new(Fence::in_memory()),
             notices: Notices::default(),
         }
@@ -64,8 +89,67 @@ impl MemoryJournal {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn early_cancels(&self) -> MutexGuard<'_, EarlyCancels> {
+        self.early_cancels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Entry>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn space(&self) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Writes the end of an attempt whose runner could not, as the agent does for one whose runner is gone: once there
+    /// is space again.
+    async fn close(&self, id: AttemptId) {
+        while self.lacks_end(id) {
+            if self.space().is_ok() {
+                self.give_up(id);
+            } else {
+                tokio::time::sleep(SPACE_AFTER).await;
+            }
+        }
+    }
+
+    fn lacks_end(&self, id: AttemptId) -> bool {
+        let attempts = self.attempts();
+        let is_end = |chunk: &pb::LogChunk| chunk.outcome.is_some();
+        attempts
+            .get(&id)
+            .is_some_and(|entry| !entry.chunks.last().is_some_and(is_end))
+    }
+
+    fn give_up(&self, id: AttemptId) {
+        let now = UnixMicros::now().0;
+        let outcome = Outcome {
+            state: ExecutionState::Lost,
+            exit_code: None,
+            signal: None,
+            reason: Reason::RunnerLost.code().to_owned(),
+            message: "its output could not be written to the agent's journal; see its disk".to_owned(),
+            streams: Vec::new(),
+            events: None,
+            started_time_us: now,
+            finished_time_us: now,
+        };
+        if let Some(entry) = self.attempts().get_mut(&id) {
+            let (next_seq, next_line) = entry.chunks.last().map_or((0, 0), |last| {
+                let next_seq = last.first_seq + u64::from(last.event_count);
+                (next_seq, last.first_line + last.line_count)
+            });
+            let mut encoder = Encoder::resume(id, LEVEL, next_seq, next_line);
+            encoder.push(Event {
+                time_us: now,
+                body: EventBody::End(outcome),
+            });
+            entry.chunks.extend(encoder.seal());
+        }
+        self.note(id, Phase::Ended);
     }
 
     fn note(&self, id: AttemptId, phase: Phase) {
@@ -84,6 +168,7 @@ struct MemorySpool {
 
 impl Spool for MemorySpool {
     fn append(&self, chunk: pb::LogChunk) -> io::Result<()> {
+        self.journal.space()?;
         let ended = chunk.outcome.is_some();
         if let Some(entry) = self.journal.attempts().get_mut(&self.id) {
             entry.chunks.push(chunk);
@@ -116,17 +201,25 @@ impl Launcher for InProcess {
 
     async fn start(&self, order: Order) -> Result<(), Refusal> {
         {
+            let place = order.place();
+            // Held until it is taken: of two attempts with one number, one starts.
             let mut fence = self.journal.fence();
-            if fence.holds(order.id) {
-                let message = "this attempt has run here before; it is not started again".to_owned();
-                return Err(Refusal {
-                    reason: Reason::AttemptReplayed.code(),
-                    message,
-                });
+            if let Some(past) = fence.past(order.id, place) {
+                return Err(Refusal::of(past));
+            }
+            if order.is_too_late() {
+                return Err(Refusal::too_late());
+            }
+            if self.journal.early_cancels().holds(order.id) {
+                return Err(Refusal::canceled());
+            }
+            if self.journal.space().is_err() {
+                let message = "no space is left for the agent's journal";
+                return Err(Refusal::new(Reason::DiskFull, message));
             }
             let dies = UnixMicros(order.envelope.expires_time_us).plus(EXPIRY_TOLERANCE);
             // In memory it cannot fail.
-            fence.take(order.id, dies, UnixMicros::now()).ok();
+            fence.take(order.id, place, dies, UnixMicros::now()).ok();
         }
         let cancel = CancellationToken::new();
         let entry = Entry {
@@ -135,21 +228,32 @@ impl Launcher for InProcess {
             cancel: cancel.clone(),
         };
         self.journal.attempts().insert(order.id, entry);
+        // It may have come while this was at work.
+        if self.journal.early_cancels().holds(order.id) {
+            cancel.cancel();
+        }
         let spool = Arc::new(MemorySpool {
             id: order.id,
             journal: Arc::clone(&self.journal),
         });
         let (executors, connections) = (Arc::clone(&self.executors), Arc::clone(&self.connections));
+        let (journal, id) = (Arc::clone(&self.journal), order.id);
+        let attempt = Attempt {
+            envelope: order.envelope,
+            permit: order.permit,
+        };
         // Ends with the attempt, or when `cancel` fires.
         tokio::spawn(async move {
-            runner::drive(order.envelope, &executors, connections, spool, cancel).await;
+            runner::drive(attempt, &executors, connections, spool, cancel).await;
+            journal.close(id).await;
         });
         Ok(())
     }
 
     fn cancel(&self, id: AttemptId) {
-        if let Some(entry) = self.journal.attempts().get(&id) {
-            entry.cancel.cancel();
+        match self.journal.attempts().get(&id) {
+            Some(entry) => entry.cancel.cancel(),
+            None => self.journal.early_cancels().remember(id),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Which tasks this agent obeys. Keys, time and the policy (from its file, when it follows one) come in.
+//! Which tasks this agent obeys. Pure: keys, time and the policy of the moment come in. Only a policy that lists programs
+//! looks at the machine by itself, for the program of a task.
 
 use std::time::Duration;
 
@@ -16,10 +17,8 @@ use prost::Message;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::{
-    dial::chain_text,
     launch::{Order, Refusal},
     policy::Policy,
-    policy_file::PolicyFile,
 };
 
 /// How far this machine's clock may be behind or ahead without a signed task being refused. The TTL, which needs no
@@ -32,7 +31,6 @@ pub struct Admission {
     agent_id: AgentId,
     keys: Vec<(String, [u8; 32])>,
     policy: Policy,
-    file: Option<PolicyFile>,
 }
 
 /// A task that is not obeyed.
@@ -48,34 +46,16 @@ impl Admission {
     /// Makes one for the agent with this id, which obeys these Ed25519 keys within this policy.
     pub fn new(agent_id: AgentId, keys: &[[u8; 32]], policy: Policy) -> Self {
         let keys = keys.iter().map(|key| (key_id(key), *key)).collect();
-        Self {
-            agent_id,
-            keys,
-            policy,
-            file: None,
-        }
+        Self { agent_id, keys, policy }
     }
 
-    /// Follows the changes of this file, see [`Self::policy`].
-    #[must_use]
-    pub fn following(mut self, file: PolicyFile) -> Self {
-        self.file = Some(file);
-        self
+    /// What tasks may do from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
-    /// Returns the policy of this moment. A file that cannot be used changes nothing and is told once.
-    pub fn policy(&mut self) -> &Policy {
-        match self.file.as_mut().and_then(PolicyFile::changed) {
-            Some(Ok(policy)) => {
-                tracing::info!("the policy was read again");
-                self.policy = policy;
-            }
-            Some(Err(error)) => {
-                let error = chain_text(&error);
-                tracing::warn!(%error, "the changed policy cannot be used; the one before stays in force");
-            }
-            None => {}
-        }
+    /// What tasks may do now.
+    pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
@@ -84,7 +64,7 @@ impl Admission {
     ///
     /// # Errors
     /// Why it is not obeyed, and the attempt that it claims to be.
-    pub fn admit(&mut self, signed: pb::SignedEnvelope, now: UnixMicros) -> Result<Order, NotObeyed> {
+    pub fn admit(&self, signed: pb::SignedEnvelope, now: UnixMicros) -> Result<Order, NotObeyed> {
         let envelope = pb::TaskEnvelope::decode(signed.body.clone());
         let attempt = envelope
             .as_ref()
@@ -117,10 +97,17 @@ impl Admission {
         let spec = TaskSpec::try_from(spec).map_err(|error: convert::InvalidMessage| {
             no(error.code, &format!("the task makes no sense to this agent: {error}"))
         })?;
-        self.policy()
+        let permit = self
+            .policy
             .permit(&spec)
             .map_err(|denied| no(denied.reason, &denied.to_string()))?;
-        Ok(Order { id, signed, envelope })
+        Ok(Order {
+            id,
+            signed,
+            envelope,
+            permit,
+            start_by: None,
+        })
     }
 
     fn is_signed(&self, signed: &pb::SignedEnvelope) -> bool {

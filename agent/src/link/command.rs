@@ -1,4 +1,4 @@
-//! What the courier asks of whoever works the link for it.
+//! What the courier asks of whoever works the link for it. Pure.
 
 use std::time::Duration;
 
@@ -7,16 +7,18 @@ use opslink::{
     pb::{AttachRequest, SignedEnvelope},
 };
 
+use super::time_to_start::Arrival;
 use crate::launch::Order;
 
 /// What the courier wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Check this task, then call [`super::Courier::admitted`].
-    Admit(SignedEnvelope),
-    /// Start this attempt, then call [`super::Courier::started`].
-    Start(Box<Order>),
-    /// Ask for the end of this attempt.
+    Admit(SignedEnvelope, Arrival),
+    /// Start this attempt, by this time on the courier's clock or not at all, then call [`super::Courier::started`]. The
+    /// time may be over: then this only asks whether it has run before.
+    Start(Box<Order>, Duration),
+    /// Ask for the end of this attempt, whether it is here already or not.
     Cancel(AttemptId),
     /// The cloud has everything below this event.
     Acknowledged(AttemptId, u64),
@@ -34,6 +36,7 @@ pub enum Command {
 pub enum Output {
     /// This frame.
     Frame(AttachRequest),
-    /// Read this attempt's journal at this event, then call [`super::Courier::chunk`].
+    /// Read this attempt's journal at this event, then call [`super::Courier::chunk`], or
+    /// [`super::Courier::unreadable`].
     Read(AttemptId, u64),
 }

@@ -12,21 +12,29 @@
 //! Control frames go before chunks; attempts with chunks take turns; each has a window of raw bytes under way.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use opslink::{
     id::AttemptId,
     pb::{
-        self, Accepted, AttachRequest, AttachResponse, AttemptReport, Hello, LogChunk, Pong, Refused, TaskRequest,
-        Unimplemented, attach_request, attach_response,
+        self, AttachRequest, AttachResponse, AttemptReport, Hello, Pong, TaskRequest, attach_request, attach_response,
     },
     session::{flow::Window, handshake},
 };
 
-use super::{Command, NotObeyed, Output, liveness::Link, track::Track};
+use super::{
+    admission::NotObeyed,
+    command::{Command, Output},
+    control,
+    liveness::Link,
+    time_to_start::{Arrival, CloudClock},
+    track::Track,
+};
 use crate::launch::{Known, Order, Phase, Refusal};
+
+mod turns;
 
 /// Used when the cloud names no ping interval.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
@@ -40,9 +48,15 @@ pub struct Courier {
     link: Link,
     attempts: BTreeMap<AttemptId, Track>,
     control: VecDeque<attach_request::Frame>,
+    /// Attempts that were refused before this link came up.
+    refused_before: BTreeSet<AttemptId>,
     turns: VecDeque<AttemptId>,
+    /// Attempts whose journals could not be read, and when they are tried again.
+    resting: BTreeSet<(Duration, AttemptId)>,
     /// Credit of a new attempt in this session.
     credit: u64,
+    /// Tells how long a task of this session was on its way.
+    cloud_clock: CloudClock,
 }
 
 impl Courier {
@@ -53,8 +67,11 @@ impl Courier {
             link: Link::Down,
             attempts,
             control: VecDeque::new(),
+            refused_before: BTreeSet::new(),
             turns: VecDeque::new(),
+            resting: BTreeSet::new(),
             credit: 0,
+            cloud_clock: CloudClock::default(),
         }
     }
 
@@ -73,6 +90,7 @@ impl Courier {
             })
             .collect();
         self.disconnected();
+        self.refused_before = self.control.iter().filter_map(control::refused_attempt).collect();
         self.control.push_front(attach_request::Frame::Hello(hello));
         self.link = Link::greeting(now);
     }
@@ -81,11 +99,13 @@ impl Courier {
     pub fn disconnected(&mut self) {
         self.link = Link::Down;
         self.turns.clear();
+        self.resting.clear();
         self.control
             .retain(|frame| matches!(frame, attach_request::Frame::Refused(_)));
         for track in self.attempts.values_mut() {
             track.queued = false;
             track.held = None;
+            track.rests = false;
         }
     }
 
@@ -96,15 +116,15 @@ impl Courier {
             Some(attach_response::Frame::Welcome(welcome)) => self.welcome(now, welcome),
             Some(attach_response::Frame::Task(TaskRequest {
                 envelope: Some(envelope),
-                ..
+                ttl_remaining_ms,
             })) => {
-                vec![Command::Admit(envelope)]
+                vec![Command::Admit(envelope, Arrival::new(now, ttl_remaining_ms))]
             }
             Some(attach_response::Frame::Task(TaskRequest { envelope: None, .. })) => self.not_understood("task"),
             Some(attach_response::Frame::Cancel(cancel)) => match cancel.attempt_id.parse() {
-                Ok(id) if self.attempts.contains_key(&id) => vec![Command::Cancel(id)],
-                // It is not here: the cloud learns that from the next Hello, or knows it already.
-                _ => vec![],
+                // Also when it is not here: the launcher remembers it, should the task come after its cancel.
+                Ok(id) => vec![Command::Cancel(id)],
+                Err(_) => self.not_understood("cancel"),
             },
             Some(attach_response::Frame::Ack(ack)) => self.acknowledge(&ack),
             Some(attach_response::Frame::Credit(credit)) => {
@@ -129,7 +149,7 @@ impl Courier {
     }
 
     /// The answer to [`Command::Admit`].
-    pub fn admitted(&mut self, decision: Result<Order, NotObeyed>) -> Vec<Command> {
+    pub fn admitted(&mut self, now: Duration, arrival: Arrival, decision: Result<Order, NotObeyed>) -> Vec<Command> {
         match decision {
             Ok(order) => {
                 if let Some(track) = self.attempts.get(&order.id) {
@@ -138,10 +158,23 @@ impl Courier {
                     self.accepted(order.id, phase);
                     return vec![];
                 }
+                // The cloud sends anew what it has no answer to, and hears one answer only.
+                if !self.take_refusal_back(order.id) && self.refused_before.contains(&order.id) {
+                    // The refusal has left on this link: it is the answer to this one too.
+                    return vec![];
+                }
+                self.refused_before.remove(&order.id);
+                let delay = self.cloud_clock.delay(arrival.at, order.envelope.issued_time_us);
+                let start_by = arrival.start_by(delay);
                 let mut track = Track::new(Phase::Accepted);
                 track.window = Window::new(0, self.credit);
                 self.attempts.insert(order.id, track);
-                vec![Command::Start(Box::new(order))]
+                // Also when it is too late: that nothing ran can say only the launcher, which knows what has run before.
+                let start = Command::Start(Box::new(order), start_by);
+                // A delay may also be the cloud's clock that was set back: a new link compares the clocks anew.
+                let is_late_by_delay = now >= start_by && now < arrival.start_by(Duration::ZERO);
+                let redial = is_late_by_delay.then_some(Command::Redial(Duration::ZERO));
+                [start].into_iter().chain(redial).collect()
             }
             Err(NotObeyed {
                 attempt: Some(id),
@@ -188,6 +221,11 @@ impl Courier {
         vec![]
     }
 
+    /// The machine is not what Hello said any more.
+    pub fn facts(&mut self, facts: pb::Facts) {
+        self.control.push_back(attach_request::Frame::Facts(facts));
+    }
+
     /// Says what is to leave next; `None` when there is nothing now.
     pub fn next_output(&mut self) -> Option<Output> {
         match self.link {
@@ -210,34 +248,15 @@ impl Courier {
         }
     }
 
-    /// The answer to [`Output::Read`]: the frame to send, if there is a chunk and its window is open.
-    pub fn chunk(&mut self, id: AttemptId, chunk: Option<LogChunk>) -> Option<AttachRequest> {
-        let track = self.attempts.get_mut(&id)?;
-        let Some(chunk) = chunk else {
-            track.more = false;
-            return None;
-        };
-        if !track.window.may_send(chunk.raw_size) {
-            track.held = Some(chunk);
-            return None;
-        }
-        track
-            .window
-            .sent(chunk.first_seq.saturating_add(chunk.event_count.into()), chunk.raw_size);
-        // After the end nothing follows.
-        track.more = chunk.outcome.is_none();
-        self.take_turn(id);
-        Some(frame(attach_request::Frame::Chunk(chunk)))
-    }
-
-    /// When [`Self::is_dead`] is to be asked.
+    /// When [`Self::wake`] and [`Self::dead_after`] are to be asked.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.link.deadline(now)
+        let wake = self.resting.first().map(|(until, _)| *until);
+        self.link.deadline(now).into_iter().chain(wake).min()
     }
 
-    /// Says whether the cloud has been silent for too long.
-    pub fn is_dead(&mut self, now: Duration) -> bool {
-        self.link.is_dead(now)
+    /// How long the cloud has been silent, once that is too long.
+    pub fn dead_after(&mut self, now: Duration) -> Option<Duration> {
+        self.link.dead_after(now)
     }
 
     /// Says whether the link is past its greeting.
@@ -258,6 +277,7 @@ impl Courier {
             bytes => bytes,
         };
         self.link = Link::up(interval, now);
+        self.cloud_clock = CloudClock::read(now, welcome.time_us);
         for track in self.attempts.values_mut() {
             track.rewind(track.window.acked_seq(), self.credit);
         }
@@ -317,64 +337,30 @@ impl Courier {
         Some((id, self.attempts.get_mut(&id)?))
     }
 
-    /// Queues the attempt if it has something to send and its window is open.
-    fn take_turn(&mut self, id: AttemptId) {
-        let Some(track) = self.attempts.get_mut(&id) else {
-            return;
-        };
-        if track.may_send() && !track.queued && !track.doomed {
-            track.queued = true;
-            self.turns.push_back(id);
-        }
-    }
-
-    /// What the next attempt in turn has: a chunk that was held back, or something to read.
-    fn next_turn(&mut self) -> Option<Output> {
-        while let Some(id) = self.turns.pop_front() {
-            let Some(track) = self.attempts.get_mut(&id) else {
-                continue;
-            };
-            track.queued = false;
-            let Some(held) = track.held.take() else {
-                return Some(Output::Read(id, track.window.next_seq()));
-            };
-            if let Some(frame) = self.chunk(id, Some(held)) {
-                return Some(Output::Frame(frame));
-            }
-        }
-        None
-    }
-
     fn next_control(&mut self) -> Option<Output> {
         self.control.pop_front().map(|control| Output::Frame(frame(control)))
     }
 
     fn accepted(&mut self, id: AttemptId, phase: Phase) {
-        let accepted = Accepted {
-            attempt_id: id.to_string(),
-            phase: phase.to_pb().into(),
-        };
+        // Without a link the next Hello says it.
         if self.is_up() {
-            self.control.push_back(attach_request::Frame::Accepted(accepted));
+            self.control.push_back(control::accepted(id, phase));
         }
-        // Otherwise the next Hello says it.
     }
 
     fn refused(&mut self, id: AttemptId, refusal: Refusal) {
-        let Refusal { reason, message } = refusal;
-        let refused = Refused {
-            attempt_id: id.to_string(),
-            reason: reason.to_owned(),
-            message,
-        };
-        self.control.push_back(attach_request::Frame::Refused(refused));
+        self.control.push_back(control::refused(id, refusal));
+    }
+
+    /// Says whether a refusal of the attempt was still to be sent. It is not sent any more.
+    fn take_refusal_back(&mut self, id: AttemptId) -> bool {
+        let before = self.control.len();
+        self.control.retain(|frame| control::refused_attempt(frame) != Some(id));
+        self.control.len() < before
     }
 
     fn not_understood(&mut self, name: &str) -> Vec<Command> {
-        self.control
-            .push_back(attach_request::Frame::Unimplemented(Unimplemented {
-                frame: name.to_owned(),
-            }));
+        self.control.push_back(control::unimplemented(name));
         vec![]
     }
 }

@@ -1,10 +1,16 @@
 //! The courier, situation by situation. See `model` for what no list of situations covers.
 
-use opslink::pb::{Ack, AttemptWanted, Ping, SignedEnvelope, Welcome};
+use opslink::pb::{Ack, AttemptWanted, LogChunk, Ping, SignedEnvelope, Welcome};
 
 use super::*;
+use crate::policy::Permit;
 
 const NOW: Duration = Duration::ZERO;
+
+const IN_TIME: Arrival = Arrival {
+    at: NOW,
+    ttl: Duration::from_secs(30),
+};
 
 fn response(frame: attach_response::Frame) -> AttachResponse {
     AttachResponse { frame: Some(frame) }
@@ -47,6 +53,8 @@ fn order(id: AttemptId) -> Order {
         id,
         signed: SignedEnvelope::default(),
         envelope,
+        permit: Permit::default(),
+        start_by: None,
     }
 }
 
@@ -117,8 +125,11 @@ fn nothing_but_hello_leaves_before_welcome() {
 fn a_task_is_started_once_and_a_second_delivery_is_answered_with_its_phase() {
     let id = AttemptId::new();
     let mut courier = up(&[]);
-    assert_eq!(courier.admitted(Ok(order(id))), [Command::Start(Box::new(order(id)))]);
-    assert_eq!(courier.admitted(Ok(order(id))), []);
+    assert_eq!(
+        courier.admitted(NOW, IN_TIME, Ok(order(id))),
+        [Command::Start(Box::new(order(id)), IN_TIME.ttl)]
+    );
+    assert_eq!(courier.admitted(NOW, IN_TIME, Ok(order(id))), []);
     let attach_request::Frame::Accepted(accepted) = frame_of(&mut courier) else {
         panic!()
     };
@@ -129,7 +140,7 @@ fn a_task_is_started_once_and_a_second_delivery_is_answered_with_its_phase() {
     };
     assert_eq!(accepted.phase(), pb::AttemptPhase::Running);
     courier.changed(id, Phase::Ended);
-    assert_eq!(courier.admitted(Ok(order(id))), []);
+    assert_eq!(courier.admitted(NOW, IN_TIME, Ok(order(id))), []);
     let attach_request::Frame::Accepted(accepted) = frame_of(&mut courier) else {
         panic!()
     };
@@ -137,10 +148,25 @@ fn a_task_is_started_once_and_a_second_delivery_is_answered_with_its_phase() {
 }
 
 #[test]
+fn a_cancel_is_handed_on_whether_its_attempt_is_here_or_not() {
+    let (here, unknown) = (AttemptId::new(), AttemptId::new());
+    let mut courier = up(&[here]);
+    for id in [here, unknown] {
+        let cancel = pb::Cancel {
+            attempt_id: id.to_string(),
+        };
+        assert_eq!(
+            courier.frame(NOW, response(attach_response::Frame::Cancel(cancel))),
+            [Command::Cancel(id)]
+        );
+    }
+}
+
+#[test]
 fn a_refusal_survives_the_loss_of_the_link_and_leaves_after_hello() {
     let id = AttemptId::new();
     let mut courier = up(&[]);
-    courier.admitted(Ok(order(id)));
+    courier.admitted(NOW, IN_TIME, Ok(order(id)));
     courier.disconnected();
     courier.started(
         id,
@@ -161,19 +187,60 @@ fn a_refusal_survives_the_loss_of_the_link_and_leaves_after_hello() {
     assert_eq!(refused.reason, "DISK_FULL");
 }
 
+/// Its task was refused while there was no link; the next one has just come up.
+fn up_with_a_refusal(id: AttemptId) -> Courier {
+    let mut courier = up(&[]);
+    courier.admitted(NOW, IN_TIME, Ok(order(id)));
+    courier.disconnected();
+    let refusal = Refusal {
+        reason: "DISK_FULL",
+        message: String::new(),
+    };
+    courier.started(id, Err(refusal));
+    courier.connected(NOW, Hello::default(), |_| 0);
+    frame_of(&mut courier);
+    courier.frame(NOW, welcome(vec![]));
+    courier
+}
+
+#[test]
+fn a_task_that_comes_again_has_one_answer_whatever_was_said_of_it_before() {
+    let id = AttemptId::new();
+    let start = || [Command::Start(Box::new(order(id)), IN_TIME.ttl)];
+    // The refusal waits still: what was refused may be possible now, and only the new answer leaves.
+    let mut courier = up_with_a_refusal(id);
+    assert_eq!(courier.admitted(NOW, IN_TIME, Ok(order(id))), start());
+    courier.started(id, Ok(()));
+    assert!(matches!(frame_of(&mut courier), attach_request::Frame::Accepted(_)));
+    assert_eq!(courier.next_output(), None);
+
+    // It has left, and meets the task on its way.
+    let mut courier = up_with_a_refusal(id);
+    assert!(matches!(frame_of(&mut courier), attach_request::Frame::Refused(_)));
+    assert_eq!(courier.admitted(NOW, IN_TIME, Ok(order(id))), []);
+    assert_eq!(courier.next_output(), None);
+    // The cloud that asks on the next link has not heard it.
+    courier.disconnected();
+    courier.connected(NOW, Hello::default(), |_| 0);
+    frame_of(&mut courier);
+    courier.frame(NOW, welcome(vec![]));
+    assert_eq!(courier.admitted(NOW, IN_TIME, Ok(order(id))), start());
+}
+
 #[test]
 fn a_damaged_copy_of_a_running_task_is_not_answered_with_a_refusal() {
     let id = AttemptId::new();
     let mut courier = up(&[]);
-    courier.admitted(Ok(order(id)));
+    courier.admitted(NOW, IN_TIME, Ok(order(id)));
     let refusal = Refusal {
         reason: "ENVELOPE_INVALID",
         message: String::new(),
     };
-    courier.admitted(Err(NotObeyed {
+    let damaged = NotObeyed {
         attempt: Some(id),
         refusal,
-    }));
+    };
+    courier.admitted(NOW, IN_TIME, Err(damaged));
     assert_eq!(courier.next_output(), None);
 }
 
@@ -288,13 +355,16 @@ fn what_is_not_understood_is_answered_and_the_link_lives() {
 #[test]
 fn three_missed_heartbeats_are_a_dead_link() {
     let mut courier = up(&[]);
-    assert!(!courier.is_dead(Duration::from_secs(44)));
+    assert_eq!(courier.dead_after(Duration::from_secs(44)), None);
     courier.frame(
         Duration::from_secs(44),
         response(attach_response::Frame::Ping(Ping { nonce: 1 })),
     );
-    assert!(!courier.is_dead(Duration::from_secs(88)));
-    assert!(courier.is_dead(Duration::from_secs(89)));
+    assert_eq!(courier.dead_after(Duration::from_secs(88)), None);
+    assert_eq!(
+        courier.dead_after(Duration::from_secs(90)),
+        Some(Duration::from_secs(46))
+    );
 }
 
 #[test]
@@ -309,5 +379,9 @@ fn a_version_that_this_agent_does_not_speak_ends_the_link() {
     assert_eq!(courier.frame(NOW, answer), [Command::Incompatible(9)]);
 }
 
+#[path = "courier_late_tests.rs"]
+mod late;
 #[path = "courier_model_tests.rs"]
 mod model;
+#[path = "courier_rest_tests.rs"]
+mod rest;

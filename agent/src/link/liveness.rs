@@ -43,7 +43,7 @@ impl Link {
         }
     }
 
-    /// When [`Self::is_dead`] is to be asked.
+    /// When [`Self::dead_after`] is to be asked.
     pub(super) fn deadline(&mut self, now: Duration) -> Option<Duration> {
         match self {
             Self::Down => None,
@@ -56,12 +56,18 @@ impl Link {
         }
     }
 
-    /// Says whether the cloud has been silent for too long.
-    pub(super) fn is_dead(&mut self, now: Duration) -> bool {
+    /// How long the cloud has been silent, once that is too long.
+    pub(super) fn dead_after(&mut self, now: Duration) -> Option<Duration> {
         match self {
-            Self::Down => false,
-            Self::Greeting { deadline } => now >= *deadline,
-            Self::Up { heartbeat } => matches!(heartbeat.step(now), Beat::Dead { .. }),
+            Self::Down => None,
+            Self::Greeting { deadline } => {
+                let late = now.checked_sub(*deadline)?;
+                Some(WELCOME_WITHIN + late)
+            }
+            Self::Up { heartbeat } => match heartbeat.step(now) {
+                Beat::Dead { silence } => Some(silence),
+                Beat::Wait { .. } | Beat::Ping { .. } => None,
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opslink::{
     id::AttemptId,
-    pb::{AttachRequest, Goodbye, Hello, attach_request, link_service_client::LinkServiceClient},
+    pb::{AttachRequest, Facts, Goodbye, Hello, attach_request, link_service_client::LinkServiceClient},
     time::UnixMicros,
 };
 use tokio::{
@@ -18,12 +18,17 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{Admission, Command, Courier, Output};
 use crate::{
+    clock::{Clock, Deadline},
     crashpoint,
     launch::{Launcher, Phase, Refusal},
+    policy::Policy,
 };
 
 /// Frames between the courier and the wire. More would only delay control frames behind bulk.
 const FRAMES_AHEAD: usize = 2;
+
+/// How often the machine is looked at. A look reads five short files.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest wait for the cloud to take a goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(300);
@@ -33,8 +38,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_millis(300);
 pub enum LinkEnd {
     /// The cloud asked to come back after this time.
     Drained(Duration),
-    /// The cloud said nothing for too long.
-    Silent,
+    /// The cloud said nothing for this long, which is too long.
+    Silent(Duration),
     /// The stream ended without a word.
     Closed,
     /// The call failed.
@@ -52,7 +57,11 @@ pub struct Reactor<L: ?Sized> {
     launcher: Arc<L>,
     /// Attempts that are being started; they go on while there is no link.
     starts: JoinSet<(AttemptId, Result<(), Refusal>)>,
-    epoch: Instant,
+    clock: Clock,
+    /// Tells what the machine is now.
+    look: Option<fn(&Policy) -> Facts>,
+    /// Tells the policy when it has become another one.
+    changed_policy: Option<Box<dyn FnMut() -> Option<Policy> + Send>>,
 }
 
 impl<L: Launcher + ?Sized> Reactor<L> {
@@ -64,13 +73,32 @@ impl<L: Launcher + ?Sized> Reactor<L> {
             admission,
             launcher,
             starts: JoinSet::new(),
-            epoch: Instant::now(),
+            clock: Clock::start(),
+            look: None,
+            changed_policy: None,
         }
     }
 
-    /// Which tasks are obeyed.
-    pub fn admission_mut(&mut self) -> &mut Admission {
-        &mut self.admission
+    /// Looks at the machine from time to time, and tells the cloud when it has changed.
+    #[must_use]
+    pub fn telling(mut self, look: fn(&Policy) -> Facts) -> Self {
+        self.look = Some(look);
+        self
+    }
+
+    /// Asks before each task, each look and each link whether the policy has become another one; it holds at once.
+    #[must_use]
+    pub fn following(mut self, changed_policy: impl FnMut() -> Option<Policy> + Send + 'static) -> Self {
+        self.changed_policy = Some(Box::new(changed_policy));
+        self
+    }
+
+    /// Which tasks are obeyed, by the policy of this moment.
+    pub fn admission(&mut self) -> &Admission {
+        if let Some(policy) = self.changed_policy.as_mut().and_then(|changed| changed()) {
+            self.admission.set_policy(policy);
+        }
+        &self.admission
     }
 
     /// Works one link until it ends. `on_up` is called when the cloud has welcomed the agent.
@@ -91,8 +119,9 @@ impl<L: Launcher + ?Sized> Reactor<L> {
                 .find(|known| known.id == id)
                 .map_or(0, |known| known.next_seq)
         };
+        let mut told = hello.facts.clone().unwrap_or_default();
         self.courier.connected(self.now(), hello, end_of);
-        let end = self.attach(channel, sender, receiver, stop, on_up).await;
+        let end = self.attach(channel, (sender, receiver), &mut told, stop, on_up).await;
         self.courier.disconnected();
         end
     }
@@ -100,8 +129,8 @@ impl<L: Launcher + ?Sized> Reactor<L> {
     async fn attach(
         &mut self,
         channel: Channel,
-        sender: mpsc::Sender<AttachRequest>,
-        receiver: mpsc::Receiver<AttachRequest>,
+        (sender, receiver): (mpsc::Sender<AttachRequest>, mpsc::Receiver<AttachRequest>),
+        told: &mut Facts,
         stop: &CancellationToken,
         on_up: impl FnOnce(),
     ) -> LinkEnd {
@@ -117,11 +146,11 @@ impl<L: Launcher + ?Sized> Reactor<L> {
         let mut inbound = match tokio::time::timeout_at(deadline, attaching).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return LinkEnd::Failed(status),
-            Err(_) => return LinkEnd::Silent,
+            Err(_) => return LinkEnd::Silent(self.courier.dead_after(self.now()).unwrap_or_default()),
         };
         let end = tokio::select! {
             biased;
-            end = self.exchange(&mut inbound, &sender, on_up) => end,
+            end = self.exchange(&mut inbound, &sender, told, on_up) => end,
             () = stop.cancelled() => LinkEnd::Stopped,
         };
         if let LinkEnd::Stopped = end {
@@ -145,9 +174,11 @@ impl<L: Launcher + ?Sized> Reactor<L> {
         &mut self,
         inbound: &mut Streaming<opslink::pb::AttachResponse>,
         sender: &mpsc::Sender<AttachRequest>,
+        told: &mut Facts,
         on_up: impl FnOnce(),
     ) -> LinkEnd {
         let mut on_up = Some(on_up);
+        let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -179,13 +210,26 @@ impl<L: Launcher + ?Sized> Reactor<L> {
                     },
                     Err(_) => return LinkEnd::Closed,
                 },
+                () = sleep_until(look_at), if self.look.is_some() => {
+                    look_at = Instant::now() + LOOK_EVERY;
+                    self.tell_if_changed(told);
+                }
                 () = sleep_until(deadline) => {
                     let now = self.now();
-                    if self.courier.is_dead(now) {
-                        return LinkEnd::Silent;
+                    if let Some(silence) = self.courier.dead_after(now) {
+                        return LinkEnd::Silent(silence);
                     }
                 }
             }
+        }
+    }
+
+    fn tell_if_changed(&mut self, told: &mut Facts) {
+        let Some(look) = self.look else { return };
+        let facts = look(self.admission().policy());
+        if facts != *told {
+            told.clone_from(&facts);
+            self.courier.facts(facts);
         }
     }
 
@@ -216,12 +260,16 @@ impl<L: Launcher + ?Sized> Reactor<L> {
         match self.courier.next_output()? {
             Output::Frame(frame) => Some(frame),
             Output::Read(id, seq) => {
-                let chunk = self.launcher.read(id, seq).unwrap_or_else(|error| {
-                    tracing::warn!(attempt = %id, %error, "the journal cannot be read");
-                    None
-                });
-                crashpoint!("after_chunk_read_before_send");
-                self.courier.chunk(id, chunk)
+                let read = self.launcher.read(id, seq);
+                crashpoint!("courier.chunk_read");
+                match read {
+                    Ok(chunk) => self.courier.chunk(id, chunk),
+                    Err(error) => {
+                        tracing::warn!(attempt = %id, %error, "the journal cannot be read; it is tried again");
+                        self.courier.unreadable(self.now(), id);
+                        None
+                    }
+                }
             }
         }
     }
@@ -232,16 +280,17 @@ impl<L: Launcher + ?Sized> Reactor<L> {
 
     fn obey_one(&mut self, command: Command) -> Option<LinkEnd> {
         match command {
-            Command::Admit(signed) => {
-                let decision = self.admission.admit(signed, UnixMicros::now());
+            Command::Admit(signed, arrival) => {
+                let decision = self.admission().admit(signed, UnixMicros::now());
                 if let Err(not_obeyed) = &decision {
                     let refusal = &not_obeyed.refusal;
                     tracing::warn!(attempt = ?not_obeyed.attempt, reason = refusal.reason, "a task was refused");
                 }
-                let more = self.courier.admitted(decision);
+                let more = self.courier.admitted(self.now(), arrival, decision);
                 self.obey(more)
             }
-            Command::Start(order) => {
+            Command::Start(mut order, start_by) => {
+                order.start_by = Some(Deadline::new(self.clock, start_by));
                 let launcher = Arc::clone(&self.launcher);
                 // Runs to its end even when the link goes: its answer is then part of the next Hello.
                 self.starts.spawn(async move {
@@ -269,10 +318,16 @@ impl<L: Launcher + ?Sized> Reactor<L> {
 
     fn deadline(&mut self) -> Instant {
         let now = self.now();
-        self.epoch + self.courier.deadline(now).unwrap_or(now)
+        // Asked in each round, so that nobody waits for a rest that is over while others keep the link busy.
+        self.courier.wake(now);
+        self.clock.instant(self.courier.deadline(now).unwrap_or(now))
     }
 
     fn now(&self) -> Duration {
-        self.epoch.elapsed()
+        self.clock.now()
     }
 }
+
+#[cfg(test)]
+#[path = "reactor_tests.rs"]
+mod tests;

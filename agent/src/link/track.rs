@@ -1,5 +1,7 @@
 //! What the courier knows of one attempt. Pure.
 
+use std::time::Duration;
+
 use opslink::{pb::LogChunk, session::flow::Window};
 
 use crate::launch::Phase;
@@ -15,6 +17,10 @@ pub(super) struct Track {
     pub held: Option<LogChunk>,
     /// It is in the queue of attempts that take turns.
     pub queued: bool,
+    /// Its journal could not be read: it takes no turns until its rest is over.
+    pub rests: bool,
+    /// Length of that rest, or of the last one; zero once its journal could be read.
+    pub rest: Duration,
     /// The cloud wants nothing of it: it goes as soon as it has ended.
     pub doomed: bool,
 }
@@ -28,6 +34,8 @@ impl Track {
             more,
             held: None,
             queued: false,
+            rests: false,
+            rest: Duration::ZERO,
             doomed: false,
         }
     }
@@ -43,7 +51,7 @@ impl Track {
     pub(super) fn may_send(&self) -> bool {
         match &self.held {
             Some(chunk) => self.window.may_send(chunk.raw_size),
-            None => self.more,
+            None => self.more && !self.rests,
         }
     }
 }

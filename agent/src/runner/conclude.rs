@@ -4,7 +4,7 @@ use std::{any::Any, time::Duration};
 
 use opslink::{reason::Reason, task::ExecutionState};
 
-use crate::executor::{Failure, Finish, PROCESSES_LEFT};
+use crate::executor::{Failure, Finish, PROCESSES_LEFT, STATEMENT_LEFT};
 
 /// What the runner asked for before the executor returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,18 @@ impl Verdict {
         Self::without_process(ExecutionState::Failed, Reason::Internal.code(), message)
     }
 
+    /// Asked to end, it did not.
+    pub(super) fn left(asked: Asked) -> Self {
+        let why = match asked {
+            Asked::Nothing => "its output could not be delivered",
+            Asked::Cancel => "somebody asked for its end",
+            Asked::Deadline(_) => "it ran longer than its timeout",
+            Asked::SpoolBroken => "its output could not be written to the agent's journal",
+        };
+        let message = format!("given up: {why}, and it did not end within its grace; something of it may go on");
+        Self::without_process(ExecutionState::Failed, Reason::WorkLeft.code(), message)
+    }
+
     fn without_process(state: ExecutionState, reason: &str, message: String) -> Self {
         Self {
             state,
@@ -88,6 +100,8 @@ pub(super) fn conclude(result: Result<Finish, Failure>, asked: Asked) -> Verdict
         }
     };
     match result {
+        // Nobody's wish makes a doubt certain.
+        Ok(finish) if finish.state == ExecutionState::Lost => as_returned(Ok(finish)),
         Ok(finish) => Verdict {
             state,
             exit_code: finish.exit_code,
@@ -95,8 +109,8 @@ pub(super) fn conclude(result: Result<Finish, Failure>, asked: Asked) -> Verdict
             reason: reason.to_owned(),
             message,
         },
-        // Only an empty process tree is a cancel.
-        Err(failure) if failure.reason == PROCESSES_LEFT => as_returned(Err(failure)),
+        // Only an empty process tree, and a statement that has ended, is a cancel.
+        Err(failure) if [PROCESSES_LEFT, STATEMENT_LEFT].contains(&failure.reason) => as_returned(Err(failure)),
         Err(_) => Verdict::without_process(state, reason, message),
     }
 }
@@ -150,6 +164,25 @@ mod tests {
             ExecutionState::Succeeded
         );
         assert_eq!(conclude(killed(), Asked::Nothing).reason, "KILLED_BY_SIGNAL");
+    }
+
+    #[test]
+    fn what_may_still_run_or_have_happened_is_never_called_canceled() {
+        let left = conclude(Err(Failure::new(STATEMENT_LEFT, "it may still run")), Asked::Cancel);
+        assert_eq!(
+            (left.state, left.reason.as_str()),
+            (ExecutionState::Failed, STATEMENT_LEFT)
+        );
+        let doubt = Finish {
+            state: ExecutionState::Lost,
+            reason: "EFFECT_UNKNOWN".to_owned(),
+            ..Finish::succeeded(None)
+        };
+        let doubt = conclude(Ok(doubt), Asked::Deadline(Duration::from_secs(1)));
+        assert_eq!(
+            (doubt.state, doubt.reason.as_str()),
+            (ExecutionState::Lost, "EFFECT_UNKNOWN")
+        );
     }
 
     #[test]

@@ -4,10 +4,14 @@ use std::{
     collections::VecDeque,
     io,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use nix::unistd::alarm;
 use opslink::{
     event::{Level, Note},
     pb,
@@ -17,7 +21,7 @@ use opslink::{
 use tokio::sync::Notify;
 
 use super::Spool;
-use crate::journal::AttemptWriter;
+use crate::{crashpoint, journal::AttemptWriter};
 
 /// Compressed bytes that one attempt may have in the journal before the cloud has acknowledged them. Then its child
 /// is made to wait.
@@ -59,6 +63,10 @@ pub(super) struct DiskSpool {
     unacknowledged: Mutex<Unacknowledged>,
     changed: Condvar,
     note: Mutex<Option<Note>>,
+    /// Events in the journal.
+    next_seq: AtomicU64,
+    /// A chunk could not be kept: the journal has no end.
+    is_broken: AtomicBool,
     /// Woken once per chunk (at least once per burst).
     pub(super) written: Notify,
 }
@@ -72,6 +80,8 @@ impl DiskSpool {
             unacknowledged: Mutex::default(),
             changed: Condvar::new(),
             note: Mutex::new(None),
+            next_seq: AtomicU64::new(0),
+            is_broken: AtomicBool::new(false),
             written: Notify::new(),
         })
     }
@@ -83,6 +93,16 @@ impl DiskSpool {
         unacknowledged.release();
         drop(unacknowledged);
         self.changed.notify_all();
+    }
+
+    /// Number of events in the journal.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq.load(Ordering::Acquire)
+    }
+
+    /// Says whether a chunk could not be kept. The agent then writes the end, once this process is gone.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
     }
 
     /// Records the end in the journal.
@@ -133,7 +153,10 @@ impl Spool for DiskSpool {
             // What stays too long is no reason to stop.
             writer.give_back(acknowledged, false).ok();
             Ok(())
-        })?;
+        });
+        let waited = waited.inspect_err(|_| self.is_broken.store(true, Ordering::Release))?;
+        self.next_seq.store(next_seq, Ordering::Release);
+        crashpoint!("runner.chunk_appended");
         if waited >= RETRY_AFTER {
             let message = format!(
                 "output had to wait {:.1} s because the agent's disk was full; nothing was lost. \
@@ -158,6 +181,11 @@ impl Spool for DiskSpool {
     fn lift_quota(&self) {
         lock(&self.unacknowledged).lifted = true;
         self.changed.notify_all();
+    }
+
+    fn work_is_over(&self) {
+        // The end may have to wait for the disk, for as long as it takes.
+        alarm::cancel();
     }
 
     fn take_note(&self) -> Option<Note> {

@@ -1,6 +1,6 @@
 //! The core of the runner: one attempt, without disk, link or process of its own.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use opslink::{
@@ -21,8 +21,30 @@ use super::{
 };
 use crate::{
     connections::Connections,
-    executor::{Context, Executor, Failure, Settled, Sink},
+    executor::{Context, Executor, Failure, Setting, Settled, Sink},
+    policy::Permit,
 };
+
+/// How long after its grace an executor may take to come back; then the end is written without it.
+pub(super) const HARD_END_AFTER: Duration = Duration::from_secs(5);
+
+/// What is to be driven.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The task, as it came.
+    pub envelope: pb::TaskEnvelope,
+    /// What this machine's owner lets it use.
+    pub permit: Permit,
+}
+
+impl From<pb::TaskEnvelope> for Attempt {
+    fn from(envelope: pb::TaskEnvelope) -> Self {
+        Self {
+            envelope,
+            permit: Permit::default(),
+        }
+    }
+}
 
 /// Runs an attempt to its end, sealing its output where it is produced: for processes that hold many attempts.
 ///
@@ -31,20 +53,21 @@ use crate::{
 /// # Cancel
 /// When `cancel` fires, or the spec's timeout has passed, the executor is told to end; this returns when it has.
 pub async fn drive(
-    envelope: pb::TaskEnvelope,
+    attempt: impl Into<Attempt>,
     executors: &[Box<dyn Executor>],
     connections: Arc<Connections>,
     spool: Arc<dyn Spool>,
     cancel: CancellationToken,
 ) -> Outcome {
-    let mut job = Job::new(&envelope, connections, spool, cancel);
+    let attempt = attempt.into();
+    let mut job = Job::new(&attempt, connections, spool, cancel);
     let sink = Arc::new(InlineSink::new(
         Sealer::new(job.attempt, Arc::clone(&job.spool)),
         job.broken.clone(),
     ));
     let context = job.context(Arc::clone(&sink) as Arc<dyn Sink>);
     let verdict = {
-        let mut work = pin!(job.run(envelope.spec, executors, &context));
+        let mut work = pin!(job.run(attempt.envelope.spec, executors, &context));
         let mut sealing = pin!(sink.seal_when_due());
         tokio::select! {
             biased;
@@ -52,31 +75,33 @@ pub async fn drive(
             never = &mut sealing => match never {},
         }
     };
+    job.spool.work_is_over();
     sink.finish(verdict.clone()).unwrap_or_else(|| without_digests(verdict))
 }
 
 /// The same with a thread of its own for hashing and compressing: for a process that runs one attempt.
 pub async fn drive_with_thread(
-    envelope: pb::TaskEnvelope,
+    attempt: impl Into<Attempt>,
     executors: &[Box<dyn Executor>],
     connections: Arc<Connections>,
     spool: Arc<dyn Spool>,
     cancel: CancellationToken,
 ) -> Outcome {
-    let mut job = Job::new(&envelope, connections, spool, cancel);
-    let sink = match ThreadSink::start(Sealer::new(job.attempt, Arc::clone(&job.spool)), job.broken.clone()) {
-        Ok(sink) => Arc::new(sink),
-        Err(error) => {
-            let failure = Failure::new(
-                Reason::ExecutorFailed.code(),
-                format!("no thread can be started: {error}"),
-            );
-            let sealer = Sealer::new(job.attempt, Arc::clone(&job.spool));
-            return sealer.finish(Verdict::refused(failure));
+    let attempt = attempt.into();
+    let mut job = Job::new(&attempt, connections, spool, cancel);
+    let sealer = Sealer::new(job.attempt, Arc::clone(&job.spool));
+    let sink = Arc::new(ThreadSink::new(sealer, job.broken.clone()));
+    let context = job.context(Arc::clone(&sink) as Arc<dyn Sink>);
+    let verdict = {
+        let mut work = pin!(job.run(attempt.envelope.spec, executors, &context));
+        let mut starting = pin!(sink.start_when_due());
+        tokio::select! {
+            biased;
+            verdict = &mut work => verdict,
+            never = &mut starting => match never {},
         }
     };
-    let context = job.context(Arc::clone(&sink) as Arc<dyn Sink>);
-    let verdict = job.run(envelope.spec, executors, &context).await;
+    job.spool.work_is_over();
     sink.finish(verdict.clone())
         .await
         .unwrap_or_else(|| without_digests(verdict))
@@ -94,6 +119,7 @@ fn without_digests(verdict: Verdict) -> Outcome {
         streams: Vec::new(),
         started_time_us: now,
         finished_time_us: now,
+        events: None,
     }
 }
 
@@ -106,11 +132,12 @@ struct Job {
     broken: CancellationToken,
     /// What the executor sees.
     end_work: CancellationToken,
+    setting: Setting,
 }
 
 impl Job {
     fn new(
-        envelope: &pb::TaskEnvelope,
+        Attempt { envelope, permit }: &Attempt,
         connections: Arc<Connections>,
         spool: Arc<dyn Spool>,
         cancel: CancellationToken,
@@ -128,6 +155,12 @@ impl Job {
             cancel,
             broken,
             end_work,
+            setting: Setting {
+                task_id: envelope.task_id.clone(),
+                attempt_id: envelope.attempt_id.clone(),
+                program: permit.program.clone(),
+                inherit: permit.inherit.clone(),
+            },
         }
     }
 
@@ -139,10 +172,11 @@ impl Job {
         Context {
             sink,
             cancel: self.end_work.clone(),
-            grace: std::time::Duration::ZERO,
+            grace: Duration::ZERO,
             scratch,
             connections: Arc::clone(&self.connections),
             settled: Settled::default(),
+            setting: self.setting.clone(),
         }
     }
 
@@ -165,24 +199,25 @@ impl Job {
         // What is left in it is the executor's own and worth nothing now.
         std::fs::remove_dir_all(&context.scratch).ok();
         match result {
-            Ok(result) => conclude(result, asked),
-            Err(payload) => Verdict::panicked(&*payload),
+            Some(Ok(result)) => conclude(result, asked),
+            Some(Err(payload)) => Verdict::panicked(&*payload),
+            None => Verdict::left(asked),
         }
     }
 
-    /// Waits for the work, and ends it when it has to end.
-    async fn watch<T>(&self, work: impl Future<Output = T>, spec: &TaskSpec, settled: &Settled) -> (T, Asked) {
+    /// Waits for the work, and ends it when it has to end. `None` when it does not: the runner has the last word.
+    async fn watch<T>(&self, work: impl Future<Output = T>, spec: &TaskSpec, settled: &Settled) -> (Option<T>, Asked) {
         let mut work = pin!(work);
         let asked = tokio::select! {
             biased;
-            result = &mut work => return (result, Asked::Nothing),
+            result = &mut work => return (Some(result), Asked::Nothing),
             // An end of its own that comes first is the outcome, though its output may still be on its way: there is
             // little of it, and it need not wait for an agent that may be gone.
             () = settled.wait() => {
                 self.spool.lift_quota();
                 tokio::select! {
                     biased;
-                    result = &mut work => return (result, Asked::Nothing),
+                    result = &mut work => return (Some(result), Asked::Nothing),
                     _late = self.must_end(spec) => Asked::Nothing,
                 }
             }
@@ -190,7 +225,20 @@ impl Job {
         };
         self.spool.lift_quota();
         self.end_work.cancel();
-        (work.await, asked)
+        let ending = async {
+            tokio::select! {
+                biased;
+                result = &mut work => Some(result),
+                () = settled.wait() => None,
+            }
+        };
+        let result = match tokio::time::timeout(spec.grace + HARD_END_AFTER, ending).await {
+            Ok(Some(result)) => Some(result),
+            // Nothing is at work any more, and its last output waits for the disk, for as long as that takes.
+            Ok(None) => Some(work.await),
+            Err(_) => None,
+        };
+        (result, asked)
     }
 
     /// Waits for whatever ends the work from outside.

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! agent → server → spare   u32 LE length, path of an attempt's folder
-//! server → agent           S started · F not started · X ended, then 16 bytes attempt id, i32 LE: 0 · errno · exit status
+//! server → agent           S started · F not started · X ended, then 16 bytes attempt id, i32 LE: pid · errno · status
 //! ```
 //! The server ends when the agent does, and the spare when the server does; runners live on. What they say about
 //! themselves, a panic say, goes where the agent's own log goes.
@@ -19,7 +19,7 @@ use std::{
     os::{fd::AsFd, unix::ffi::OsStringExt, unix::net::UnixStream},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -41,18 +41,28 @@ use opslink::{
 };
 
 use super::{Spool, conclude::Verdict, sealer::Sealer};
-use crate::journal::{AttemptDir, boot_id};
+use crate::{
+    crashpoint,
+    journal::{AttemptDir, boot_id},
+};
 
 /// Longest path of an attempt's folder.
 const PATH_MAX: usize = 4_096;
 /// Bytes of what the server says at a time.
 pub(crate) const WORD_BYTES: usize = 21;
 
+/// A spare that lives so long was not ended by what it needs at its start.
+const LONG_LIFE: Duration = Duration::from_secs(10);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// So many spares may die with an order for them in their pipe before the order is refused.
+const TRIES: u32 = 3;
+
 /// What the server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// A runner is there.
-    Started(AttemptId),
+    /// A runner is there, with this process number; 0 from a server that does not say.
+    Started(AttemptId, i32),
     /// None could be forked, for this error number.
     Unstartable(AttemptId, i32),
     /// A runner has ended: its exit code, or the negative number of the signal that ended it.
@@ -62,7 +72,7 @@ pub(crate) enum Word {
 impl Word {
     fn to_bytes(self) -> [u8; WORD_BYTES] {
         let (kind, id, number) = match self {
-            Self::Started(id) => (b'S', id, 0),
+            Self::Started(id, pid) => (b'S', id, pid),
             Self::Unstartable(id, errno) => (b'F', id, errno),
             Self::Ended(id, status) => (b'X', id, status),
         };
@@ -82,7 +92,7 @@ impl Word {
         let id = AttemptId::from_uuid(uuid::Uuid::from_bytes(*id));
         let number = i32::from_le_bytes(number.try_into().ok()?);
         match kind {
-            b'S' => Some(Self::Started(id)),
+            b'S' => Some(Self::Started(id, number)),
             b'F' => Some(Self::Unstartable(id, number)),
             b'X' => Some(Self::Ended(id, number)),
             _ => None,
@@ -126,6 +136,41 @@ impl Spare {
 struct Ahead {
     pid: Pid,
     orders: PipeWriter,
+    since: Instant,
+}
+
+/// When the next spare may be forked: a machine that ends them as soon as they are there (no memory, no file descriptors)
+/// is not kept busy with that.
+#[derive(Debug, Default)]
+struct Pause {
+    ended_early: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// A spare has ended without having become a runner.
+    fn spare_ended(&mut self, since: Instant) {
+        if since.elapsed() >= LONG_LIFE {
+            self.ended_early = 0;
+        }
+        self.ended_early = self.ended_early.saturating_add(1);
+        // The first may have been killed by somebody, once.
+        if self.ended_early > 1 {
+            let pause = SHORTEST_PAUSE * 2u32.saturating_pow(self.ended_early.min(10) - 2);
+            self.until = Some(Instant::now() + pause.min(LONGEST_PAUSE));
+        }
+    }
+
+    /// A spare has become a runner: they live.
+    fn is_well(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The time that is left of it.
+    fn left(&self) -> Option<Duration> {
+        let left = self.until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
 }
 
 /// What a fork has made of this process.
@@ -153,9 +198,12 @@ pub fn serve() -> io::Result<Served> {
     let mut runners: Vec<(Pid, AttemptId)> = Vec::new();
     let mut ahead: Option<Ahead> = None;
     let mut wanted: Option<(PathBuf, AttemptId)> = None;
+    let mut pause = Pause::default();
+    let mut tries = 0;
     loop {
         let mut errno = 0;
-        if ahead.is_none() {
+        // Whoever wants a runner waits for no pause.
+        if ahead.is_none() && (wanted.is_some() || pause.left().is_none()) {
             match fork_spare() {
                 Ok(Forked::Child(spare)) => {
                     drop((agent, ends));
@@ -171,20 +219,31 @@ pub fn serve() -> io::Result<Served> {
             match ahead.take() {
                 Some(mut spare) => match spare.orders.write_all(&request(&attempt)) {
                     Ok(()) => {
+                        tries = 0;
+                        pause.is_well();
+                        crashpoint!("fork_server.handed_over");
                         runners.push((spare.pid, id));
-                        agent.write_all(&Word::Started(id).to_bytes())?;
+                        agent.write_all(&Word::Started(id, spare.pid.as_raw()).to_bytes())?;
                     }
                     // Somebody has killed it: the next one then.
-                    Err(_) => wanted = Some((attempt, id)),
+                    Err(_) if tries < TRIES => {
+                        tries += 1;
+                        wanted = Some((attempt, id));
+                    }
+                    Err(error) => {
+                        tries = 0;
+                        let errno = error.raw_os_error().unwrap_or_default();
+                        agent.write_all(&Word::Unstartable(id, errno).to_bytes())?;
+                    }
                 },
                 None => agent.write_all(&Word::Unstartable(id, errno).to_bytes())?,
             }
             continue;
         }
-        let (spoken, ended) = wait(&agent, &ends)?;
+        let (spoken, ended) = wait(&agent, &ends, pause.left().filter(|_| ahead.is_none()))?;
         if ended {
             while ends.read_signal()?.is_some() {}
-            reap(&mut agent, &mut runners, &mut ahead)?;
+            reap(&mut agent, &mut runners, &mut ahead, &mut pause)?;
         }
         if spoken {
             let Some(attempt) = read_request(&mut agent)? else {
@@ -222,17 +281,22 @@ fn fork_spare() -> io::Result<Forked> {
         Fork::Parent(pid) => Ok(Forked::Parent(Ahead {
             pid: Pid::from_raw(pid),
             orders,
+            since: Instant::now(),
         })),
     }
 }
 
-/// Waits for a word of the agent or the end of a runner; says which came.
-fn wait(agent: &UnixStream, ends: &SignalFd) -> io::Result<(bool, bool)> {
+/// Waits for a word of the agent or the end of a runner, for so long; says which came.
+fn wait(agent: &UnixStream, ends: &SignalFd, limit: Option<Duration>) -> io::Result<(bool, bool)> {
+    let limit = limit.map_or(PollTimeout::NONE, |limit| {
+        // Rounded up: a limit that is almost over is no reason to spin.
+        PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    });
     let mut fds = [
         PollFd::new(agent.as_fd(), PollFlags::POLLIN),
         PollFd::new(ends.as_fd(), PollFlags::POLLIN),
     ];
-    match poll(&mut fds, PollTimeout::NONE) {
+    match poll(&mut fds, limit) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -240,7 +304,12 @@ fn wait(agent: &UnixStream, ends: &SignalFd) -> io::Result<(bool, bool)> {
     Ok((agent, ends))
 }
 
-fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>, ahead: &mut Option<Ahead>) -> io::Result<()> {
+fn reap(
+    agent: &mut UnixStream,
+    runners: &mut Vec<(Pid, AttemptId)>,
+    ahead: &mut Option<Ahead>,
+    pause: &mut Pause,
+) -> io::Result<()> {
     loop {
         let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code),
@@ -249,8 +318,8 @@ fn reap(agent: &mut UnixStream, runners: &mut Vec<(Pid, AttemptId)>, ahead: &mut
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        if ahead.as_ref().is_some_and(|spare| spare.pid == pid) {
-            *ahead = None;
+        if let Some(spare) = ahead.take_if(|spare| spare.pid == pid) {
+            pause.spare_ended(spare.since);
         }
         if let Some(at) = runners.iter().position(|(known, _)| *known == pid) {
             let (_, id) = runners.swap_remove(at);
@@ -281,10 +350,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spares_that_die_at_once_are_forked_ever_more_slowly() {
+        let mut pause = Pause::default();
+        let now = Instant::now();
+        pause.spare_ended(now);
+        assert_eq!(pause.left(), None, "one may be killed by chance");
+        let pauses: Vec<_> = (0..8)
+            .map(|_| {
+                pause.spare_ended(now);
+                pause.left().unwrap()
+            })
+            .collect();
+        assert!(
+            pauses[0] <= SHORTEST_PAUSE && pauses.is_sorted_by_key(|pause| pause.as_millis() / 50),
+            "{pauses:?}"
+        );
+        assert!(
+            pauses[7] > LONGEST_PAUSE / 2 && pauses[7] <= LONGEST_PAUSE,
+            "{pauses:?}"
+        );
+        pause.is_well();
+        assert_eq!(pause.left(), None);
+    }
+
+    #[test]
     fn a_word_comes_back_as_it_went() {
         let id = AttemptId::new();
         for word in [
-            Word::Started(id),
+            Word::Started(id, 4711),
             Word::Unstartable(id, 11),
             Word::Ended(id, 0),
             Word::Ended(id, -9),

@@ -1,7 +1,7 @@
 //! The runner: one attempt, from its envelope to its End event.
 //!
 //! [`drive`] is the core: it checks the spec, starts the deadline, runs the executor, seals its output into chunks and
-//! ends with an outcome. It knows neither disk nor link. [`process`] is the runner process around it, [`fork_server`] what
+//! ends with an outcome. It knows no link, and of the disk only its spool and the attempt's scratch folder. [`process`] is the runner process around it, [`fork_server`] what
 //! makes such processes.
 //!
 //! ```text
@@ -31,7 +31,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use disk_spool::DEFAULT_QUOTA_BYTES;
-pub use drive::{drive, drive_with_thread};
+pub use drive::{Attempt, drive, drive_with_thread};
 
 /// Where an attempt's chunks go.
 pub trait Spool: Send + Sync {
@@ -43,6 +43,9 @@ pub trait Spool: Send + Sync {
 
     /// The work is being ended: what is left is little, and waits for no quota any more.
     fn lift_quota(&self) {}
+
+    /// The executor has come back, or was given up.
+    fn work_is_over(&self) {}
 
     /// Something to tell people about the last `append`, such as a wait for a full disk. Asked after each one.
     fn take_note(&self) -> Option<Note> {

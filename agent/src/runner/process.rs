@@ -9,23 +9,34 @@
 //! descendant of the runner, and `/proc` shows it. A cgroup per attempt would tell the same at the price of two more
 //! directory operations per task, needs a writable hierarchy that many hosts lack, and is therefore not used.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use nix::{sys::prctl, unistd::setsid};
-use opslink::{pb, task::Outcome};
+use nix::{
+    sys::prctl,
+    unistd::{alarm, setsid},
+};
+use opslink::{
+    pb,
+    reason::Reason,
+    task::{Outcome, TaskSpec},
+};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     disk_spool::{DEFAULT_QUOTA_BYTES, DiskSpool},
-    drive::drive_with_thread,
+    drive::{Attempt, HARD_END_AFTER, drive_with_thread},
     socket::AgentSocket,
 };
 use crate::{
     connections::{self, Connections},
-    executor,
+    crashpoint, executor,
     journal::{AttemptDir, Process},
+    remains,
 };
+
+/// What the runner's own last word may be late.
+const ALARM_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a runner could not do its job. The agent learns it from the exit code, and reports the attempt as lost.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +50,9 @@ pub enum Error {
     /// An attempt starts at most once.
     #[error("the attempt has been started before")]
     StartedBefore,
+    /// The last chunk could not be written.
+    #[error("the end of the attempt could not be written to its journal")]
+    NoEnd,
     /// The fork server's socket, or the pipe to a spare, is broken.
     #[error("the fork server has failed")]
     ForkServer(#[source] io::Error),
@@ -80,6 +94,7 @@ impl Runner {
     /// # Errors
     /// Only when nothing was started, or when the end could not be written.
     pub fn run(self, dir: &Path, socket: &Path) -> Result<(), Error> {
+        let Self { runtime, process } = self;
         let attempt = AttemptDir::open(dir).map_err(Error::Journal)?;
         let (mut writer, record) = attempt.writer().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Error::StartedBefore,
@@ -87,36 +102,64 @@ impl Runner {
         })?;
         let signed = pb::SignedEnvelope::decode(&*record.envelope).map_err(Error::Envelope)?;
         let envelope = pb::TaskEnvelope::decode(signed.body).map_err(Error::Envelope)?;
-        writer.started(self.process).map_err(Error::Journal)?;
+        crashpoint!("runner.locked");
+        writer.started(process).map_err(Error::Journal)?;
+        crashpoint!("runner.started");
+        set_alarm(&envelope);
         let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
 
-        let outcome = self.runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let cancel = CancellationToken::new();
             let agent = AgentSocket::start(socket, attempt.id(), Arc::clone(&spool), cancel.clone());
             if attempt.cancel_requested() {
                 cancel.cancel();
             }
-            let outcome = run(envelope, dir, Arc::clone(&spool), cancel).await;
-            let recorded = spool.ended(&outcome);
+            let task = Attempt {
+                envelope,
+                permit: record.permit,
+            };
+            let outcome = run(task, dir, Arc::clone(&spool), cancel).await;
+            if outcome.reason == Reason::WorkLeft.code() {
+                remains::kill_descendants();
+            }
+            crashpoint!("runner.end_appended");
+            spool.ended(&outcome).map_err(Error::Journal)?;
+            if spool.is_broken() {
+                return Err(Error::NoEnd);
+            }
+            crashpoint!("runner.end_recorded");
             agent.ended().await;
-            recorded.map(|()| outcome).map_err(Error::Journal)
+            Ok(())
         });
-        outcome.map(drop)
+        // A call that still blocks is not waited for: it ends with this process.
+        runtime.shutdown_background();
+        ended
     }
 }
 
-async fn run(envelope: pb::TaskEnvelope, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {
-    let connections = Arc::new(connections(&envelope, dir));
-    drive_with_thread(envelope, &executor::all(), connections, spool, cancel).await
+/// Lets the kernel end this process should a call block its one thread beyond every limit: nothing else could then. Off as
+/// soon as the executor has come back.
+fn set_alarm(envelope: &pb::TaskEnvelope) {
+    let spec = envelope.spec.clone().and_then(|spec| TaskSpec::try_from(spec).ok());
+    let Some(spec) = spec else { return };
+    let latest = spec
+        .timeout
+        .saturating_add(spec.grace)
+        .saturating_add(HARD_END_AFTER + ALARM_AFTER);
+    alarm::set(u32::try_from(latest.as_secs()).unwrap_or(u32::MAX));
 }
 
-/// Reads the connections only for tasks that use them. A file that cannot be read is as good as none: the agent has
-/// said so when it started, and the executor says which connection is missing.
+async fn run(attempt: Attempt, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {
+    let connections = Arc::new(connections(&attempt.envelope, dir));
+    drive_with_thread(attempt, &executor::all(), connections, spool, cancel).await
+}
+
+/// Reads the connections only for tasks that use them. A file that cannot be used is told to the task that needs it.
 fn connections(envelope: &pb::TaskEnvelope, dir: &Path) -> Connections {
     let action = envelope.spec.as_ref().and_then(|spec| spec.action.as_ref());
     match (action, dir.ancestors().nth(2)) {
         (Some(pb::task_spec::Action::Sql(_)), Some(state)) => {
-            Connections::load(&state.join(connections::FILE_NAME)).unwrap_or_default()
+            Connections::load(&state.join(connections::FILE_NAME)).unwrap_or_else(|error| Connections::broken(&error))
         }
         _ => Connections::default(),
     }

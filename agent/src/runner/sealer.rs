@@ -17,7 +17,7 @@ use super::{Spool, conclude::Verdict};
 
 /// After a silence, output leaves this soon. Not at once: a command that prints a line and ends is then one chunk, not
 /// two, and nobody sees 2 ms.
-const SEAL_AFTER_SILENCE: Duration = Duration::from_millis(2);
+pub(super) const SEAL_AFTER_SILENCE: Duration = Duration::from_millis(2);
 
 /// Length and hash of both streams, as produced.
 struct Digests {
@@ -104,6 +104,7 @@ impl Sealer {
             }
             body @ (EventBody::TableHeader(_)
             | EventBody::TableRows(_)
+            | EventBody::RowPiece(_)
             | EventBody::StatementStart(_)
             | EventBody::StatementEnd(_)
             | EventBody::Note(_)
@@ -165,6 +166,7 @@ impl Sealer {
             streams: self.digests.finish(),
             started_time_us: self.started_time_us,
             finished_time_us: now.0.max(self.started_time_us),
+            events: Some(self.encoder.events_digest()),
         };
         self.encoder.push(Event {
             time_us: now.0,

@@ -1,9 +1,6 @@
-//! The runner's end of `agent.sock`: tells the agent of new chunks, hears of cancels and acknowledgements.
+//! The runner's end of `agent.sock`: tells the agent of new chunks, hears of cancels and acknowledgements. The words:
+//! [`crate::line`].
 //!
-//! ```text
-//! runner → agent   16 bytes attempt id, then  C new chunk in the file · E ended
-//! agent → runner   K cancel · A + u64 LE: the cloud has everything below this seq
-//! ```
 //! The agent may be absent or restart at any time: the runner redials, and what it had to say is in the journal.
 
 use std::{
@@ -15,7 +12,7 @@ use std::{
 
 use opslink::id::AttemptId;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -25,16 +22,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::disk_spool::DiskSpool;
+use crate::line::{self, FromAgent, FromRunner};
 
 const REDIAL_AFTER: Duration = Duration::from_millis(200);
 
 /// Longest wait for the agent to take the last word. It reads the journal anyway.
 const LAST_WORD_WITHIN: Duration = Duration::from_millis(200);
-
-const NEW_CHUNK: &[u8] = b"C";
-const ENDED: &[u8] = b"E";
-const CANCEL: u8 = b'K';
-const ACKNOWLEDGED: u8 = b'A';
 
 /// The link to the agent. Its task ends with [`AgentSocket::ended`], or with the runtime.
 pub(super) struct AgentSocket {
@@ -98,15 +91,26 @@ impl Line {
 
     /// Ends with `Ok` only after the last word.
     async fn tell(&self, mut writer: OwnedWriteHalf) -> io::Result<()> {
-        writer.write_all(self.attempt.uuid().as_bytes()).await?;
+        let hello = FromRunner::Hello {
+            id: self.attempt,
+            next_seq: self.spool.next_seq(),
+        };
+        line::open(&mut writer, hello).await?;
+        let mut is_heard = false;
         loop {
             tokio::select! {
                 biased;
                 () = self.ended.cancelled() => {
-                    writer.write_all(ENDED).await?;
+                    line::say(&mut writer, FromRunner::Ended(self.spool.next_seq())).await?;
                     return writer.shutdown().await;
                 }
-                () = self.spool.written.notified() => writer.write_all(NEW_CHUNK).await?,
+                () = self.cancel.cancelled(), if !is_heard => {
+                    is_heard = true;
+                    line::say(&mut writer, FromRunner::Heard).await?;
+                }
+                () = self.spool.written.notified() => {
+                    line::say(&mut writer, FromRunner::Written(self.spool.next_seq())).await?;
+                }
             }
         }
     }
@@ -115,13 +119,11 @@ impl Line {
         loop {
             let word = tokio::select! {
                 () = self.ended.cancelled() => return Ok(()),
-                word = reader.read_u8() => word?,
+                word = line::hear(&mut reader) => word?,
             };
             match word {
-                CANCEL => self.cancel.cancel(),
-                ACKNOWLEDGED => self.spool.acknowledge(reader.read_u64_le().await?),
-                // A newer agent may say more than this runner knows: a word is one byte unless it is known here.
-                _unknown => {}
+                FromAgent::Cancel => self.cancel.cancel(),
+                FromAgent::Acknowledged(next_seq) => self.spool.acknowledge(next_seq),
             }
         }
     }

@@ -382,3 +382,6 @@ async fn work_whose_output_cannot_be_kept_is_ended() {
         (ExecutionState::Failed, "SPOOL_FULL")
     );
 }
+
+#[path = "give_up_tests.rs"]
+mod give_up;

@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderValue, header};
 use opslink::{locale::Language, problem::Problem, reason::Reason};
 
-use crate::service::status::to_status;
+use crate::status::to_status;
 
 /// Answers everything that no service took.
 pub async fn fallback(request: Request) -> Response {

@@ -1,21 +1,19 @@
 //! People: logging in and out, changing a password, and the first admin.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 use opslink::{id::UserId, problem::Problem, reason::Reason, time::UnixMicros};
+use tokio::time::Instant;
 
 use super::{
-    Caller, Gate,
+    Caller, Gate, Trail,
     attempts::{Attempts, address_key},
     password::{self, MAX_BYTES, MIN_CHARS, Passwords},
-    secret,
+    secret, tries,
+    turns::Turn,
 };
 use crate::{
-    service::status::{bad_field, store_problem},
+    status::{bad_field, store_problem},
     store::{
         self, Store,
         record::{Audit, Role, Session, User},
@@ -69,24 +67,23 @@ impl std::fmt::Debug for FirstPassword {
 
 /// The accounts of this cloud.
 pub struct Accounts {
-    store: Arc<dyn Store>,
+    store: Store,
     gate: Gate,
     passwords: Passwords,
-    by_name: Attempts,
+    trail: Trail,
     by_address: Attempts,
     initial_password_file: Option<PathBuf>,
 }
 
 impl Accounts {
     /// Makes the accounts over this store. `initial_password_file` is removed once the password is changed.
-    pub fn new(store: Arc<dyn Store>, gate: Gate, initial_password_file: Option<PathBuf>) -> Self {
+    pub fn new(store: Store, gate: Gate, trail: Trail, initial_password_file: Option<PathBuf>) -> Self {
         Self {
+            trail,
             store,
             gate,
             passwords: Passwords::new(),
-            // OWASP and Vault allow about five tries; ten forgives a clumsy person and still means 120 an hour.
-            by_name: Attempts::new(10, Duration::from_secs(30)),
-            // An office behind one address has many people.
+            // Before anything is asked of the store. An office behind one address has many people.
             by_address: Attempts::new(30, Duration::from_secs(2)),
             initial_password_file,
         }
@@ -105,22 +102,16 @@ impl Accounts {
             Some(password) => password.to_owned(),
             None => secret::password().map_err(no_random)?,
         };
+        let turn = self.passwords.turn("").await.map_err(password_problem)?;
+        let password_hash = self.passwords.hash(password.clone(), turn).await;
         let user = User {
             id: UserId::new(),
             name: FIRST_ADMIN.to_owned(),
-            password_hash: self.passwords.hash(password.clone()).await.map_err(password_problem)?,
+            password_hash: password_hash.map_err(password_problem)?,
             role: Role::Admin,
             must_change_password: given.is_none(),
         };
-        let audit = Audit {
-            time: UnixMicros::now(),
-            actor: "system".to_owned(),
-            actor_role: None,
-            action: "user.create",
-            resource: format!("user/{FIRST_ADMIN}"),
-            detail: "first start".to_owned(),
-            peer: String::new(),
-        };
+        let audit = Audit::system("user.create", format!("user/{FIRST_ADMIN}"), "first start".to_owned());
         match self.store.user_insert(user, audit).await {
             Ok(()) if given.is_none() => Ok(Some(FirstPassword {
                 name: FIRST_ADMIN,
@@ -138,33 +129,25 @@ impl Accounts {
     /// # Errors
     /// `WRONG_CREDENTIALS`, `TOO_MANY_ATTEMPTS`, `OVERLOADED`, the store's.
     pub async fn login(&self, name: &str, password: String, peer: &str) -> Result<LoggedIn, Problem> {
-        if name.len() > MAX_NAME_BYTES {
-            return Err(Reason::WrongCredentials.into());
-        }
         let address = address_key(peer);
-        self.take_attempt(name, &address)?;
-        let found = self.store.user_by_name(name).await.map_err(store_problem)?;
+        let turn = self.take_attempt(name, &address).await?;
+        // A name that nobody can have is not asked for, and takes as long as one that somebody has.
+        let possible = name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control);
+        let found = match possible {
+            true => self.store.user_by_name(name).await.map_err(store_problem)?,
+            false => None,
+        };
         let stored = found.as_ref().map(|user| user.password_hash.clone());
         let right = self
             .passwords
-            .verify(password, stored)
+            .verify(password, stored, turn)
             .await
             .map_err(password_problem)?;
         let (Some(user), true) = (found, right) else {
-            let audit = Audit {
-                time: UnixMicros::now(),
-                actor: shown(name),
-                actor_role: None,
-                action: "auth.login_refused",
-                resource: format!("user/{}", shown(name)),
-                detail: String::new(),
-                peer: peer.to_owned(),
-            };
-            self.store.audit_insert(audit).await.map_err(store_problem)?;
+            self.refused("auth.login_refused", name, None, peer);
             return Err(Reason::WrongCredentials.into());
         };
-        self.by_name.give_back(name);
-        self.by_address.give_back(&address);
+        self.forget_attempts(name, &address).await?;
 
         let secret = secret::with_prefix(secret::SESSION_PREFIX).map_err(no_random)?;
         let created_at = UnixMicros::now();
@@ -230,7 +213,7 @@ impl Accounts {
             return Err(too_weak("it contains the user name"));
         }
         let address = address_key(&caller.peer);
-        self.take_attempt(&user.name, &address)?;
+        let turn = self.take_attempt(&user.name, &address).await?;
         // Not from the caller: that may be some seconds old.
         let stored = self
             .store
@@ -238,12 +221,14 @@ impl Accounts {
             .await
             .map_err(store_problem)?
             .map(|user| user.password_hash);
-        if !self.passwords.verify(current, stored).await.map_err(password_problem)? {
+        let right = self.passwords.verify(current, stored, turn).await;
+        if !right.map_err(password_problem)? {
+            self.refused("auth.password_refused", &user.name, Some(caller.role), &caller.peer);
             return Err(Reason::WrongCredentials.into());
         }
-        self.by_name.give_back(&user.name);
-        self.by_address.give_back(&address);
-        let hash = self.passwords.hash(new).await.map_err(password_problem)?;
+        self.forget_attempts(&user.name, &address).await?;
+        let turn = self.passwords.turn(&address).await.map_err(password_problem)?;
+        let hash = self.passwords.hash(new, turn).await.map_err(password_problem)?;
         let audit = caller.audit("auth.change_password", format!("user/{}", user.name), String::new());
         self.store
             .user_set_password(user.id, &hash, caller.session_hash.as_deref(), audit)
@@ -254,14 +239,39 @@ impl Accounts {
         Ok(())
     }
 
-    fn take_attempt(&self, name: &str, address: &str) -> Result<(), Problem> {
-        let now = Instant::now();
-        self.by_address.take(address, now).map_err(too_many)?;
-        if let Err(wait) = self.by_name.take(name, now) {
-            self.by_address.give_back(address);
-            return Err(too_many(wait));
-        }
-        Ok(())
+    /// Counts a try once it is its turn: who cannot be answered has not tried.
+    async fn take_attempt(&self, name: &str, address: &str) -> Result<Turn, Problem> {
+        self.by_address.take(address, Instant::now()).map_err(too_many)?;
+        let taken = async {
+            let turn = self.passwords.turn(address).await.map_err(password_problem)?;
+            tries::take(&self.store, &tries::key(name, address), UnixMicros::now()).await?;
+            Ok::<_, Problem>(turn)
+        };
+        taken.await.inspect_err(|problem| {
+            // One that the row refuses is a try of this address all the same.
+            if problem.reason != Reason::TooManyAttempts {
+                self.by_address.give_back(address);
+            }
+        })
+    }
+
+    async fn forget_attempts(&self, name: &str, address: &str) -> Result<(), Problem> {
+        self.by_address.give_back(address);
+        let forgotten = self.store.login_limit_remove(tries::key(name, address)).await;
+        forgotten.map_err(store_problem)
+    }
+
+    /// Notes a wrong password. Repetitions are counted, so that a flood of them is no flood of rows.
+    fn refused(&self, action: &'static str, name: &str, role: Option<Role>, peer: &str) {
+        self.trail.note(Audit {
+            time: UnixMicros::now(),
+            actor: shown(name),
+            actor_role: role,
+            action,
+            resource: format!("user/{}", shown(name)),
+            detail: String::new(),
+            peer: peer.to_owned(),
+        });
     }
 
     async fn remove_initial_password(&self, name: &str) {

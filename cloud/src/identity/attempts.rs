@@ -1,4 +1,5 @@
-//! Limits of attempts, in memory: of passwords per account and per address, of renewals per address and per agent.
+//! Limits of attempts, in memory: what is asked before anything is asked of the store. Of passwords and joins per address,
+//! of renewals per address and per agent; tries of one account are rows ([`super::tries`]).
 //!
 //! A token bucket as one time per key (GCRA): the time at which the bucket is full again. An attempt is paid before
 //! the password is looked at and given back when it was right.
@@ -7,8 +8,10 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// Most keys that are remembered; above it, full buckets are forgotten, then everything.
 const MAX_KEYS: usize = 20_000;

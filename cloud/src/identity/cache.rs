@@ -1,6 +1,6 @@
 //! Recent look-ups of sessions and tokens, so that a warm call does not ask the database.
 //!
-//! Entries live at most five seconds: that is how late a revocation on another replica is seen. A revocation on this
+//! Entries live at most two seconds: that is how late a revocation on another replica is seen. A revocation on this
 //! one empties the cache.
 
 use std::{
@@ -8,15 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use dashmap::DashMap;
+use tokio::time::Instant;
 
 use super::Caller;
 
 /// Longest trust in what the store said.
-const TRUST: Duration = Duration::from_secs(5);
+const TRUST: Duration = Duration::from_secs(2);
 
 /// Most entries; above it, everything is forgotten.
 const MAX_ENTRIES: usize = 10_000;

@@ -1,7 +1,6 @@
 //! What a request shows to prove who sent it. No look-ups here.
 
-use http::Extensions;
-use tonic::metadata::MetadataMap;
+use http::{Extensions, HeaderMap};
 
 use super::{PeerInfo, SameOrigin, secret};
 
@@ -34,8 +33,8 @@ pub(super) enum Credential {
 }
 
 impl Credential {
-    pub(super) fn of(metadata: &MetadataMap, extensions: &Extensions) -> Self {
-        if let Some(header) = metadata.get("authorization") {
+    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        if let Some(header) = headers.get("authorization") {
             let Some((scheme, value)) = header.to_str().ok().and_then(|text| text.split_once(' ')) else {
                 return Self::Unknown;
             };
@@ -44,11 +43,11 @@ impl Credential {
             }
             return Self::of_secret(value.trim());
         }
-        let Some(value) = cookie(metadata) else {
+        let Some(value) = cookie(headers, extensions) else {
             return Self::Absent;
         };
-        if !is_console(metadata, extensions) {
-            let origin = metadata
+        if !is_console(headers, extensions) {
+            let origin = headers
                 .get("origin")
                 .and_then(|origin| origin.to_str().ok())
                 .unwrap_or("?");
@@ -76,24 +75,26 @@ impl Credential {
     }
 }
 
-/// Returns the value of our session cookie.
-fn cookie(metadata: &MetadataMap) -> Option<&str> {
+/// Returns the value of our session cookie. Over TLS only the name that a browser insists on `Secure` for: a cookie of
+/// the other name may have been planted by whoever answered a plain connection to the same host.
+fn cookie<'h>(headers: &'h HeaderMap, extensions: &Extensions) -> Option<&'h str> {
     let pairs = || {
-        metadata
+        headers
             .get_all("cookie")
             .iter()
             .filter_map(|header| header.to_str().ok())
             .flat_map(|header| header.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
     };
-    SESSION_COOKIES
-        .iter()
-        .find_map(|name| pairs().find(|(key, _)| key == name).map(|(_, value)| value))
+    let [secure_name, plain_name] = SESSION_COOKIES;
+    let tls = extensions.get::<PeerInfo>().is_some_and(|peer| peer.tls);
+    let name = if tls { secure_name } else { plain_name };
+    pairs().find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Tells whether the request comes from our console: its header, and our own origin.
-pub(super) fn is_console(metadata: &MetadataMap, extensions: &Extensions) -> bool {
-    metadata.get(CONSOLE_HEADER).is_some_and(|value| value == "1")
+pub(super) fn is_console(headers: &HeaderMap, extensions: &Extensions) -> bool {
+    headers.get(CONSOLE_HEADER).is_some_and(|value| value == "1")
         && extensions.get::<SameOrigin>() == Some(&SameOrigin(true))
 }
 
@@ -109,8 +110,8 @@ pub(super) fn peer(extensions: &Extensions) -> String {
 mod tests {
     use super::*;
 
-    fn metadata(pairs: &[(&'static str, &str)]) -> MetadataMap {
-        let mut map = MetadataMap::new();
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
         for (key, value) in pairs {
             map.append(*key, value.parse().unwrap());
         }
@@ -128,7 +129,7 @@ mod tests {
         let cookie = ("cookie", "a=b; opslink_session=ols_x; c=d");
         let console = (CONSOLE_HEADER, "1");
         let session = Credential::Session(secret::hash("ols_x"));
-        assert_eq!(Credential::of(&metadata(&[cookie, console]), &ours()), session);
+        assert_eq!(Credential::of(&headers(&[cookie, console]), &ours()), session);
         for (pairs, extensions) in [
             (vec![cookie], ours()),
             (vec![cookie, (CONSOLE_HEADER, "0")], ours()),
@@ -139,7 +140,7 @@ mod tests {
                 foreign
             }),
         ] {
-            let credential = Credential::of(&metadata(&pairs), &extensions);
+            let credential = Credential::of(&headers(&pairs), &extensions);
             assert!(
                 matches!(credential, Credential::ForeignPage { .. }),
                 "{pairs:?} {credential:?}"
@@ -148,9 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_only_the_cookie_that_must_be_secure_counts() {
+        let of = |tls: bool, cookie: &str| {
+            let mut extensions = ours();
+            extensions.insert(PeerInfo {
+                addr: "10.0.0.1:1".parse().unwrap(),
+                certificate: None,
+                tls,
+                channel: None,
+            });
+            Credential::of(&headers(&[("cookie", cookie), (CONSOLE_HEADER, "1")]), &extensions)
+        };
+        let session = Credential::Session(secret::hash("ols_x"));
+        assert_eq!(of(true, "__Host-opslink_session=ols_x"), session);
+        assert_eq!(of(true, "opslink_session=ols_x"), Credential::Absent);
+        assert_eq!(of(false, "opslink_session=ols_x"), session);
+    }
+
+    #[test]
     fn a_bearer_secret_is_told_apart_by_its_prefix() {
         let none = Extensions::new();
-        let of = |value: &str| Credential::of(&metadata(&[("authorization", value)]), &none);
+        let of = |value: &str| Credential::of(&headers(&[("authorization", value)]), &none);
         assert_eq!(of("Bearer ols_x"), Credential::Session(secret::hash("ols_x")));
         assert_eq!(of("bearer olp_x"), Credential::Token(secret::hash("olp_x")));
         for value in ["Bearer x", "Basic b2xzX3g=", "Bearer", "", "ols_x"] {
@@ -160,10 +179,10 @@ mod tests {
             of(&format!("Bearer olp_{}", "x".repeat(MAX_SECRET_BYTES))),
             Credential::Unknown
         );
-        assert_eq!(Credential::of(&MetadataMap::new(), &none), Credential::Absent);
+        assert_eq!(Credential::of(&HeaderMap::new(), &none), Credential::Absent);
         assert_eq!(
             Credential::of(
-                &metadata(&[("cookie", "opslink_session=olp_x"), (CONSOLE_HEADER, "1")]),
+                &headers(&[("cookie", "opslink_session=olp_x"), (CONSOLE_HEADER, "1")]),
                 &ours()
             ),
             Credential::Unknown

@@ -1,35 +1,57 @@
-//! The gate in front of every handler: who is it, and may it?
+//! The gate in front of every call: who is it, and may it?
+//!
+//! It is asked twice: when a call's headers are here ([`Gate::check`]), so that nobody without credentials has a body
+//! read, and by the handler, by its typed [`Rpc`], so that no look-up of a path decides alone. A stream asks again and
+//! again for as long as it lives: see [`Gate::hold`].
 
 use std::{
     future::Future,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use opslink::{locale::Language, problem::Problem, reason::Reason, time::UnixMicros};
+use http::{Extensions, HeaderMap};
+use opslink::{
+    id::AgentId,
+    locale::Language,
+    problem::Problem,
+    reason::{Code, Reason},
+    time::UnixMicros,
+};
+use tokio::sync::watch;
 use tonic::{Request, Status};
 
 use super::{
-    AgentPeer, Caller, PeerInfo, Visitor,
-    cache::Cache,
+    AgentPeer, Caller, PeerInfo, Standing, Trail, Visitor,
     credential::{self, Credential},
+    hold::Hold,
+    lookup::Lookup,
+    streams::Streams,
 };
 use crate::{
     authz::{Principal, Rpc},
-    pki::Authority,
-    service::status::{language, store_problem, to_status},
+    pki::{AgentIdentity, Authority},
+    status::{header_language, language, store_problem, to_status},
     store::{
         Store,
-        record::{Role, Token},
+        record::{Audit, Quarantine, Role},
     },
 };
+
+/// Tells whether an agent still belongs to this cloud.
+pub type IsLiving = Arc<dyn Fn(AgentId) -> bool + Send + Sync>;
 
 /// Authenticates and authorizes. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
-    store: Arc<dyn Store>,
+    store: Store,
     authority: Arc<Authority>,
-    cache: Arc<Cache>,
+    lookup: Arc<Lookup>,
+    trail: Trail,
+    is_living: IsLiving,
+    /// Counts what was taken away: sessions, tokens, passwords, agents.
+    changes: Arc<watch::Sender<u64>>,
+    streams: Arc<Streams>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -38,13 +60,71 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+/// What a call shows.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    credential: Credential,
+    peer: Option<PeerInfo>,
+    language: Language,
+}
+
+impl Shown {
+    fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        Self {
+            credential: Credential::of(headers, extensions),
+            peer: extensions.get::<PeerInfo>().cloned(),
+            language: header_language(headers),
+        }
+    }
+
+    pub(super) const fn language(&self) -> Language {
+        self.language
+    }
+
+    fn address(&self) -> String {
+        self.peer.as_ref().map(|peer| peer.addr.to_string()).unwrap_or_default()
+    }
+}
+
 impl Gate {
     /// Makes a gate over this store and authority.
-    pub fn new(store: Arc<dyn Store>, authority: Arc<Authority>) -> Self {
+    pub fn new(store: Store, authority: Arc<Authority>, trail: Trail, is_living: IsLiving) -> Self {
         Self {
+            lookup: Arc::new(Lookup::new(store.clone())),
             store,
             authority,
-            cache: Arc::new(Cache::default()),
+            trail,
+            is_living,
+            changes: Arc::new(watch::Sender::new(0)),
+            streams: Arc::default(),
+        }
+    }
+
+    /// Says at the headers of a call whether its handler would let it in, and whom: a user's name, `token:<name>` or
+    /// `agent:<id>`. A connection that shows something valid is no stranger's from then on.
+    ///
+    /// # Errors
+    /// As [`Self::permit`] and [`Self::agent`].
+    pub async fn check(&self, rpc: Rpc, headers: &HeaderMap, extensions: &Extensions) -> Result<String, Status> {
+        let shown = Shown::of(headers, extensions);
+        let checked = match rpc.requires() {
+            Principal::Agent => {
+                let agent = self.agent_peer(shown.peer.as_ref()).await;
+                agent.map(|agent| format!("agent:{}", agent.agent_id))
+            }
+            Principal::Anyone | Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin => {
+                let caller = self.admit(rpc, &shown.credential).await;
+                caller.map(|caller| caller.actor.clone())
+            }
+        };
+        match checked {
+            Ok(actor) => {
+                if let Some(standing) = extensions.get::<Arc<Standing>>() {
+                    standing.make_known(&actor);
+                }
+                Ok(actor)
+            }
+            Err(problem) => Err(self.refuse(rpc, &shown, &problem)),
         }
     }
 
@@ -60,10 +140,11 @@ impl Gate {
                 language,
                 tls: request.extensions().get::<PeerInfo>().is_some_and(|peer| peer.tls),
                 channel: request.extensions().get::<PeerInfo>().and_then(|peer| peer.channel),
-                is_console: credential::is_console(request.metadata(), request.extensions()),
+                is_console: credential::is_console(request.metadata().as_ref(), request.extensions()),
+                standing: request.extensions().get::<Arc<Standing>>().cloned(),
             }),
             Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin | Principal::Agent => {
-                Err(wrong_gate(rpc, language))
+                Err(to_status(&wrong_gate(rpc), language))
             }
         }
     }
@@ -78,26 +159,15 @@ impl Gate {
         request: &Request<T>,
         rpc: Rpc,
     ) -> impl Future<Output = Result<Caller, Status>> + Send + use<'g, T> {
-        let language = language(request.metadata());
-        let credential = Credential::of(request.metadata(), request.extensions());
-        let peer = credential::peer(request.extensions());
+        let shown = Shown::of(request.metadata().as_ref(), request.extensions());
         async move {
-            let needed = match rpc.requires() {
-                Principal::Session => None,
-                Principal::Viewer => Some(Role::Viewer),
-                Principal::Operator => Some(Role::Operator),
-                Principal::Admin => Some(Role::Admin),
-                Principal::Anyone | Principal::Agent => return Err(wrong_gate(rpc, language)),
-            };
-            let caller = self
-                .caller(&credential)
-                .await
-                .map_err(|problem| to_status(&problem, language))?;
-            allow(&caller, needed).map_err(|problem| to_status(&problem, language))?;
-            Ok(Caller {
-                peer,
-                ..Caller::clone(&caller)
-            })
+            match self.admit(rpc, &shown.credential).await {
+                Ok(caller) => Ok(Caller {
+                    peer: shown.address(),
+                    ..Caller::clone(&caller)
+                }),
+                Err(problem) => Err(self.refuse(rpc, &shown, &problem)),
+            }
         }
     }
 
@@ -111,35 +181,148 @@ impl Gate {
         request: &Request<T>,
         rpc: Rpc,
     ) -> impl Future<Output = Result<AgentPeer, Status>> + Send + use<'g, T> {
-        let language = language(request.metadata());
-        let peer = request.extensions().get::<PeerInfo>().cloned();
+        let shown = Shown::of(request.metadata().as_ref(), request.extensions());
         async move {
-            if rpc.requires() != Principal::Agent {
-                return Err(wrong_gate(rpc, language));
-            }
-            self.agent_peer(peer)
-                .await
-                .map_err(|problem| to_status(&problem, language))
+            let peer = match rpc.requires() {
+                Principal::Agent => self.agent_peer(shown.peer.as_ref()).await,
+                Principal::Anyone | Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin => {
+                    Err(wrong_gate(rpc))
+                }
+            };
+            peer.map_err(|problem| self.refuse(rpc, &shown, &problem))
         }
     }
 
-    /// Forgets recent look-ups: a session, token or password was changed.
-    pub(crate) fn forget(&self) {
-        self.cache.clear();
+    /// Watches over the answer of a streaming call that was let in: it ends soon after its caller may not see it any
+    /// more.
+    pub fn hold<T>(&self, request: &Request<T>, rpc: Rpc) -> Hold {
+        let shown = Shown::of(request.metadata().as_ref(), request.extensions());
+        Hold::new(self.clone(), rpc, shown)
     }
 
-    async fn agent_peer(&self, peer: Option<PeerInfo>) -> Result<AgentPeer, Problem> {
-        let Some(PeerInfo {
-            addr,
-            certificate: Some(certificate),
-            ..
-        }) = peer
-        else {
-            return Err(Reason::CertificateRequired.into());
+    /// As [`Self::hold`], for the answer to a person or a program, which may have a number of them open.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when the caller, or all callers together, have as many as they may.
+    pub fn hold_of<T>(&self, caller: &Caller, request: &Request<T>, rpc: Rpc) -> Result<Hold, Status> {
+        let hold = self.hold(request, rpc);
+        let open = self.streams.open(&caller.actor);
+        open.map(|open| hold.counted(open))
+            .map_err(|problem| to_status(&problem, language(request.metadata())))
+    }
+
+    /// Says whether an agent is kept out, also by what was found before this cloud was started.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn is_quarantined(&self, agent: AgentId, now: UnixMicros) -> Result<bool, Problem> {
+        let row = self.store.quarantine_get(agent, now).await.map_err(store_problem)?;
+        Ok(row.is_some())
+    }
+
+    /// Keeps an agent out, also after a restart.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn quarantine(&self, agent: AgentId, audit: Audit) -> Result<(), Problem> {
+        let row = Quarantine::of_copies(agent, audit.time);
+        self.store.quarantine_put(row, audit).await.map_err(store_problem)
+    }
+
+    /// Lets an agent in again.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn end_quarantine(&self, agent: AgentId, audit: Audit) -> Result<(), Problem> {
+        self.store.quarantine_remove(agent, audit).await.map_err(store_problem)
+    }
+
+    /// Notes that somebody read something worth a row, such as output.
+    pub fn note(&self, caller: &Caller, action: &'static str, resource: String) {
+        self.trail.note_known(caller.audit(action, resource, String::new()));
+    }
+
+    /// Forgets recent look-ups and has every stream look again: a session, token, password or agent was taken away.
+    pub(crate) fn forget(&self) {
+        self.lookup.forget();
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells of everything that is taken away from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Says whether a call that was let in would be let in now.
+    pub(super) async fn still(&self, rpc: Rpc, shown: &Shown) -> Result<(), Problem> {
+        match rpc.requires() {
+            Principal::Anyone => Ok(()),
+            Principal::Agent => {
+                // From memory: there may be 10,000 of these streams.
+                let identity = self.certificate(shown.peer.as_ref())?;
+                if (self.is_living)(identity.agent_id) {
+                    Ok(())
+                } else {
+                    Err(Reason::CertificateRevoked.into())
+                }
+            }
+            Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin => {
+                self.admit(rpc, &shown.credential).await.map(drop)
+            }
+        }
+    }
+
+    fn refuse(&self, rpc: Rpc, shown: &Shown, problem: &Problem) -> Status {
+        if is_denial(problem.reason) {
+            let known = self.name_of(shown);
+            let is_known = known.is_some();
+            let audit = Audit {
+                time: UnixMicros::now(),
+                actor: known.unwrap_or_else(|| "anonymous".to_owned()),
+                actor_role: None,
+                action: "auth.denied",
+                resource: format!("rpc/{}", rpc.method()),
+                detail: problem.reason.code().to_owned(),
+                peer: shown.address(),
+            };
+            match is_known {
+                true => self.trail.note_known(audit),
+                false => self.trail.note(audit),
+            }
+        }
+        to_status(problem, shown.language)
+    }
+
+    /// The name of whoever was refused, when it is known without asking.
+    fn name_of(&self, shown: &Shown) -> Option<String> {
+        match (
+            self.lookup.recent(&shown.credential),
+            self.certificate(shown.peer.as_ref()),
+        ) {
+            (Some(caller), _) => Some(caller.actor.clone()),
+            (None, Ok(identity)) => Some(format!("agent:{}", identity.agent_id)),
+            (None, Err(_)) => None,
+        }
+    }
+
+    async fn admit(&self, rpc: Rpc, credential: &Credential) -> Result<Arc<Caller>, Problem> {
+        let needed = match rpc.requires() {
+            Principal::Session => None,
+            Principal::Viewer => Some(Role::Viewer),
+            Principal::Operator => Some(Role::Operator),
+            Principal::Admin => Some(Role::Admin),
+            Principal::Anyone | Principal::Agent => return Err(wrong_gate(rpc)),
         };
+        let caller = self.lookup.caller(credential).await?;
+        allow(&caller, needed)?;
+        Ok(caller)
+    }
+
+    fn certificate(&self, peer: Option<&PeerInfo>) -> Result<AgentIdentity, Problem> {
+        let certificate = peer.and_then(|peer| peer.certificate.as_ref());
         let identity = self
             .authority
-            .identify(&certificate)
+            .identify(certificate.ok_or(Reason::CertificateRequired)?)
             .map_err(|error| Problem::new(Reason::CertificateInvalid).with("detail", error))?;
         // The handshake may be hours ago.
         let now = SystemTime::now()
@@ -149,102 +332,19 @@ impl Gate {
         if identity.not_after < i64::try_from(now).unwrap_or(i64::MAX) {
             return Err(Problem::new(Reason::CertificateInvalid).with("detail", "certificate has expired"));
         }
+        Ok(identity)
+    }
+
+    async fn agent_peer(&self, peer: Option<&PeerInfo>) -> Result<AgentPeer, Problem> {
+        let identity = self.certificate(peer)?;
         match self.store.agent_get(identity.agent_id).await.map_err(store_problem)? {
             Some(agent) if !agent.removed => Ok(AgentPeer {
                 agent_id: identity.agent_id,
-                peer: addr.to_string(),
+                peer: peer.map(|peer| peer.addr.to_string()).unwrap_or_default(),
+                certificate: identity,
             }),
             Some(_) | None => Err(Reason::CertificateRevoked.into()),
         }
-    }
-
-    async fn caller(&self, credential: &Credential) -> Result<Arc<Caller>, Problem> {
-        match credential {
-            Credential::Absent | Credential::Unknown => Err(Reason::Unauthenticated.into()),
-            Credential::ForeignPage { origin } => Err(Problem::new(Reason::OriginRefused).with("origin", origin)),
-            Credential::Session(hash) => self.session(*hash).await,
-            Credential::Token(hash) => self.token(*hash).await,
-        }
-    }
-
-    async fn session(&self, hash: [u8; 32]) -> Result<Arc<Caller>, Problem> {
-        if let Some(caller) = self.cache.get(&hash, Instant::now()) {
-            return Ok(caller);
-        }
-        let generation = self.cache.generation();
-        let found = self.store.session_get(&hash).await.map_err(store_problem)?;
-        let (session, user) = found.ok_or(Reason::Unauthenticated)?;
-        let now = UnixMicros::now();
-        if session.expires_at <= now {
-            return Err(Reason::SessionExpired.into());
-        }
-        let caller = Arc::new(Caller {
-            actor: user.name.clone(),
-            role: user.role,
-            peer: String::new(),
-            token_name: None,
-            session_hash: Some(hash.to_vec()),
-            user: Some(user),
-        });
-        self.cache.put(
-            hash,
-            Arc::clone(&caller),
-            session.expires_at.since(now),
-            Instant::now(),
-            generation,
-        );
-        Ok(caller)
-    }
-
-    async fn token(&self, hash: [u8; 32]) -> Result<Arc<Caller>, Problem> {
-        if let Some(caller) = self.cache.get(&hash, Instant::now()) {
-            return Ok(caller);
-        }
-        let generation = self.cache.generation();
-        let token = self
-            .store
-            .token_by_hash(&hash)
-            .await
-            .map_err(store_problem)?
-            .ok_or(Reason::Unauthenticated)?;
-        let now = UnixMicros::now();
-        if token.revoked {
-            return Err(Problem::new(Reason::TokenRevoked).with("name", &token.name));
-        }
-        if token.expires_at <= now {
-            return Err(Problem::new(Reason::TokenExpired).with("name", &token.name));
-        }
-        self.note_use(&token, now);
-        let caller = Arc::new(Caller {
-            actor: format!("token:{}", token.name),
-            role: token.role,
-            peer: String::new(),
-            token_name: Some(token.name),
-            session_hash: None,
-            user: None,
-        });
-        self.cache.put(
-            hash,
-            Arc::clone(&caller),
-            token.expires_at.since(now),
-            Instant::now(),
-            generation,
-        );
-        Ok(caller)
-    }
-
-    /// Writes the time of use, to the minute. The call does not wait for it, and losing it harms nobody.
-    fn note_use(&self, token: &Token, now: UnixMicros) {
-        if token.last_used_at.is_some_and(|last| now.since(last).as_secs() < 60) {
-            return;
-        }
-        let (store, id) = (Arc::clone(&self.store), token.id);
-        // At most one per token and cache miss; ends with its one write.
-        tokio::spawn(async move {
-            if let Err(error) = store.token_touch(id, now).await {
-                tracing::debug!(%error, "the time of a token's use was not stored");
-            }
-        });
     }
 }
 
@@ -270,7 +370,12 @@ fn role_name(role: Role) -> &'static str {
     }
 }
 
-fn wrong_gate(rpc: Rpc, language: Language) -> Status {
+fn wrong_gate(rpc: Rpc) -> Problem {
     tracing::error!(rpc = rpc.method(), "a handler uses the wrong gate");
-    to_status(&Problem::new(Reason::Internal).with("detail", "wrong gate"), language)
+    Problem::new(Reason::Internal).with("detail", "wrong gate")
+}
+
+/// Says whether a refusal is about who calls, and not about the cloud's own state.
+fn is_denial(reason: Reason) -> bool {
+    matches!(reason.grpc(), Code::Unauthenticated | Code::PermissionDenied)
 }

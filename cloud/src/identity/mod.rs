@@ -1,28 +1,44 @@
 //! Who is calling: people by session, programs by API token, agents by client certificate.
 //!
-//! [`Gate`] is the first line of every handler. It turns a request into a [`Caller`], a [`Visitor`] or an
-//! [`AgentPeer`], or into the error that says what to do. [`Accounts`] logs people in and out.
+//! [`Gate`] is asked at the headers of every call and in the first line of every handler. It turns a request into a
+//! [`Caller`], a [`Visitor`] or an [`AgentPeer`], or into the error that says what to do; its [`Hold`] ends streams
+//! whose caller may not see them any more. [`Accounts`] logs people in and out. [`Trail`] keeps what was refused.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use opslink::{id::AgentId, locale::Language, renewal::ChannelBinding, time::UnixMicros};
+use opslink::{
+    convert::InvalidMessage, id::AgentId, locale::Language, problem::Problem, renewal::ChannelBinding, time::UnixMicros,
+};
 
-use crate::store::record::{Audit, Role, User};
+use crate::{
+    pki::AgentIdentity,
+    store::record::{Audit, Role, User},
+};
 
 mod accounts;
 pub(crate) mod attempts;
 mod cache;
 mod credential;
 mod gate;
+mod hold;
+mod lookup;
 mod origin;
 mod password;
 pub mod secret;
+mod standing;
+mod streams;
+mod trail;
+mod tries;
+mod turns;
 
 pub use accounts::{Accounts, FirstPassword, LoggedIn};
 pub use credential::{CONSOLE_HEADER, SESSION_COOKIES};
-pub use gate::Gate;
+pub use gate::{Gate, IsLiving};
+pub use hold::Hold;
 pub use origin::SameOrigin;
+pub use standing::{LinkTaken, Standing, Strangers};
+pub use trail::Trail;
 
 /// What the accept loop knows about a connection; in the extensions of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +67,17 @@ pub struct Visitor {
     pub channel: Option<ChannelBinding>,
     /// It is the console, on our own origin.
     pub is_console: bool,
+    /// The connection's standing; absent in tests without one.
+    pub standing: Option<Arc<Standing>>,
+}
+
+impl Visitor {
+    /// It has shown something valid: its connection is no stranger's any more, but this actor's.
+    pub fn make_known(&self, actor: &str) {
+        if let Some(standing) = &self.standing {
+            standing.make_known(actor);
+        }
+    }
 }
 
 /// An authenticated person or program.
@@ -64,6 +91,8 @@ pub struct Caller {
     pub peer: String,
     /// Name of the API token, when there is one.
     pub token_name: Option<String>,
+    /// When the API token ends, when there is one: what it makes ends no later.
+    pub token_expires_at: Option<UnixMicros>,
     /// SHA-256 of the session's secret, when there is a session.
     pub session_hash: Option<Vec<u8>>,
     /// The person, when there is a session.
@@ -71,6 +100,28 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Returns when something ends that this caller makes now: as asked, or with the caller's token when it asked for
+    /// nothing. A token that made a longer one would outlive its own revocation by whoever limited it.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when more was asked for than the token itself has.
+    pub fn bound_expiry(
+        &self,
+        now: UnixMicros,
+        asked: Option<Duration>,
+        default: Duration,
+    ) -> Result<UnixMicros, Problem> {
+        let wanted = now.plus(asked.unwrap_or(default));
+        match self.token_expires_at {
+            Some(own) if wanted > own && asked.is_some() => {
+                let detail = "must not outlive the API token that asks; log in with a password for more";
+                Err(InvalidMessage::new("ttl_secs", detail).into())
+            }
+            Some(own) => Ok(wanted.min(own)),
+            None => Ok(wanted),
+        }
+    }
+
     /// Makes the audit row of something that this caller does now.
     pub fn audit(&self, action: &'static str, resource: String, detail: String) -> Audit {
         Audit {
@@ -92,4 +143,6 @@ pub struct AgentPeer {
     pub agent_id: AgentId,
     /// Address that it calls from.
     pub peer: String,
+    /// The certificate that it showed.
+    pub certificate: AgentIdentity,
 }

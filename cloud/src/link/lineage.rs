@@ -55,13 +55,38 @@ struct Lineage {
 impl Lineages {
     /// Notes that a process of this agent came.
     pub(crate) fn arrive(&mut self, agent: AgentId, nonce: &str, now: UnixMicros) -> Verdict {
-        // A foreign client that says nothing cannot be told apart from itself.
-        if nonce.is_empty() {
-            return Verdict::Single;
-        }
+        // Also an empty one: who copied an identity and says nothing is one process more.
         let mut hasher = DefaultHasher::new();
         nonce.hash(&mut hasher);
         self.agents.entry(agent).or_default().arrive(hasher.finish(), now)
+    }
+
+    /// Says whether an agent is kept out.
+    pub(crate) fn is_kept_out(&self, agent: AgentId) -> bool {
+        self.agents.get(&agent).is_some_and(|lineage| lineage.kept_out)
+    }
+
+    /// Keeps an agent out that was found to be two by other means; `mark` stands for the one that is not here.
+    pub(crate) fn keep_out(&mut self, agent: AgentId, mark: &str, now: UnixMicros) {
+        let mut hasher = DefaultHasher::new();
+        (mark, "not a nonce").hash(&mut hasher);
+        let lineage = self.agents.entry(agent).or_default();
+        lineage.kept_out = true;
+        let absent = hasher.finish();
+        lineage.processes.retain(|(process, _)| *process != absent);
+        lineage.processes.truncate(PROCESSES_MAX - 1);
+        lineage.processes.push((absent, now));
+    }
+
+    /// Forgets an agent: it was removed.
+    pub(crate) fn forget(&mut self, agent: AgentId) {
+        self.agents.remove(&agent);
+    }
+
+    /// Says how many agents are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.agents.len()
     }
 }
 
@@ -174,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn who_was_found_by_its_certificate_is_kept_out_and_let_in_again() {
+        let (mut lineages, agent) = (Lineages::default(), AgentId::new());
+        let at = |minute: u64| UnixMicros(0).plus(Duration::from_secs(minute * 60));
+        assert_eq!(lineages.arrive(agent, "a", at(0)), Single);
+        lineages.keep_out(agent, "serial", at(1));
+        assert_eq!(lineages.arrive(agent, "a", at(2)), StillTwo);
+        assert_eq!(lineages.arrive(agent, "a", at(10)), StillTwo);
+        assert_eq!(lineages.arrive(agent, "a", at(17)), Single);
+    }
+
+    #[test]
     fn agents_are_judged_apart_and_many_processes_are_bounded() {
         let mut lineages = Lineages::default();
         let (one, other) = (AgentId::new(), AgentId::new());
@@ -183,6 +219,16 @@ mod tests {
             assert_eq!(lineages.arrive(other, &nonce, UnixMicros(n)), Single);
         }
         assert_eq!(lineages.agents[&one].processes.len(), PROCESSES_MAX);
-        assert_eq!(lineages.arrive(one, "", UnixMicros(0)), Single);
+    }
+
+    #[test]
+    fn who_says_nothing_is_a_process_too() {
+        let coming = [("a", 0), ("", 0), ("a", 0), ("", 0), ("a", 1)];
+        assert_eq!(play(&coming), [Single, Single, Single, FoundTwo, StillTwo]);
+        assert_eq!(
+            play(&[("", 0), ("", 1), ("", 2)]),
+            [Single; 3],
+            "and is told apart from itself by nobody"
+        );
     }
 }

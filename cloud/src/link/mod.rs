@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,20 +22,30 @@ use opslink::{
     reason::Reason,
     time::UnixMicros,
 };
+use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+mod budget;
+mod copies;
+mod generation;
 mod lineage;
 mod outbox;
+mod report;
 mod session;
+mod share;
 #[cfg(test)]
 mod tests;
 
+use generation::Generations;
 use lineage::Lineages;
 pub(crate) use lineage::Verdict;
 pub use outbox::Order;
 use outbox::{Frames, Outbox};
+pub use report::Report;
+pub(crate) use report::is_started;
+use share::{Share, Shares};
 
 /// Bytes of chunks that may wait for the store, of all agents together: bounds memory when the database is slow.
 const CHUNK_BYTES_MAX: usize = 64 << 20;
@@ -63,27 +73,12 @@ impl Default for Config {
             hello_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(15),
             missed_max: 3,
-            // 32 full chunks: 600 MB/s at a commit of 13 ms.
+            // 32 full chunks: one half may wait for the store (see `share`) while the other is on its way.
             initial_credit_bytes: 8 << 20,
             // Twice the slots of an agent (see `task::Config`): all of them, and all of them once more after a doubt.
             tasks_max: 256,
         }
     }
-}
-
-/// What an agent says, but for chunks.
-#[derive(Debug)]
-pub enum Report {
-    /// A link wants to come up. The answer lets it live (see [`Links::admit`]) or ends the call.
-    Arrived(Arrival),
-    /// The agent has the attempt in its journal, or runs it.
-    Accepted(AgentId, pb::Accepted),
-    /// The agent did not start the attempt and never will.
-    Refused(AgentId, pb::Refused),
-    /// The agent says something new about itself.
-    Facts(AgentId, pb::Facts),
-    /// The only link of the agent ended. It may be back already: ask [`Links::is_live`].
-    Gone(AgentId),
 }
 
 /// A link that wants to come up.
@@ -95,11 +90,18 @@ pub struct Arrival {
     pub peer: String,
     /// Its first frame; the version is agreed.
     pub hello: pb::Hello,
+    /// In the order of the Hellos of all agents: a higher one knows better.
+    pub number: u64,
     link: Arc<Link>,
     answer: oneshot::Sender<Result<Greeting, Problem>>,
 }
 
 impl Arrival {
+    /// Says whether the agent has gone again meanwhile.
+    pub fn is_over(&self) -> bool {
+        self.link.stop.is_cancelled()
+    }
+
     /// Answers: the link lives, or the call ends with the problem.
     pub fn answer(self, answer: Result<Greeting, Problem>) {
         // An error means that the agent has gone again.
@@ -125,8 +127,31 @@ pub struct ChunkReport {
     pub attempt_id: AttemptId,
     /// As it came.
     pub chunk: pb::LogChunk,
-    /// Room in memory; given back when dropped.
-    _permit: OwnedSemaphorePermit,
+    /// Room among its agent's chunks, and in memory; given back when dropped.
+    _permits: [OwnedSemaphorePermit; 2],
+}
+
+impl ChunkReport {
+    /// What it takes in memory and on the wire, its end included.
+    pub(crate) fn size(&self) -> usize {
+        self.chunk.encoded_len()
+    }
+}
+
+/// An agent's turn to be greeted.
+struct GreetingTurn {
+    links: Links,
+    agent_id: AgentId,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for GreetingTurn {
+    fn drop(&mut self) {
+        self.permit = None;
+        // Nobody else waits for it: the map is as large as the number of agents that come right now.
+        let turns = &self.links.0.greeting;
+        turns.remove_if(&self.agent_id, |_, turns| Arc::strong_count(turns) == 1);
+    }
 }
 
 /// Where the reports come out.
@@ -147,6 +172,7 @@ struct Link {
     epoch: AtomicU64,
     /// Time of its last frame, in microseconds since 1970.
     last_frame: AtomicI64,
+    share: Arc<Share>,
 }
 
 impl std::fmt::Debug for Link {
@@ -175,7 +201,12 @@ struct Inner {
     reports: mpsc::Sender<Report>,
     chunks: mpsc::Sender<ChunkReport>,
     room: Arc<Semaphore>,
+    shares: Shares,
     lineages: Mutex<Lineages>,
+    generations: Mutex<Generations>,
+    /// Agents that are being greeted.
+    greeting: DashMap<AgentId, Arc<Semaphore>>,
+    arrivals: AtomicU64,
 }
 
 impl Links {
@@ -190,7 +221,11 @@ impl Links {
             reports,
             chunks,
             room,
+            shares: Shares::default(),
             lineages: Mutex::default(),
+            generations: Mutex::default(),
+            greeting: DashMap::new(),
+            arrivals: AtomicU64::new(0),
         };
         (
             Self(Arc::new(inner)),
@@ -244,15 +279,37 @@ impl Links {
         }
     }
 
-    /// Says whether this is the only process of its agent.
-    pub(crate) fn verdict(&self, arrival: &Arrival, now: UnixMicros) -> Verdict {
-        let mut lineages = self.0.lineages.lock().unwrap_or_else(PoisonError::into_inner);
-        lineages.arrive(arrival.agent_id, &arrival.hello.process_nonce, now)
+    /// Waits until no other link of this agent is being greeted.
+    async fn greeting_turn(&self, agent_id: AgentId) -> GreetingTurn {
+        let turns = {
+            // Its lock is not held while this waits.
+            let entry = self.0.greeting.entry(agent_id);
+            Arc::clone(entry.or_insert_with(|| Arc::new(Semaphore::new(1))).value())
+        };
+        // Never closed, so the permit is always there.
+        let permit = turns.acquire_owned().await.ok();
+        GreetingTurn {
+            links: self.clone(),
+            agent_id,
+            permit,
+        }
     }
 
     /// Says whether the agent holds a link.
     pub fn is_live(&self, agent_id: AgentId) -> bool {
         self.0.table.contains_key(&agent_id)
+    }
+
+    /// Hellos so far.
+    #[cfg(test)]
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.0.arrivals.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the agent holds a link that came up after the one of this epoch.
+    pub fn has_newer(&self, agent_id: AgentId, epoch: u64) -> bool {
+        let link = self.0.table.get(&agent_id);
+        link.is_some_and(|link| link.epoch.load(Ordering::Relaxed) > epoch)
     }
 
     /// Number of live links.

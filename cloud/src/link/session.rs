@@ -3,10 +3,16 @@
 //! [`attach`] runs inside the RPC; the reader is a task of its own. The reader ends when the agent's stream ends, when
 //! the response stream is dropped, when the agent is silent for too long, when it breaks a rule, or when the registry
 //! ends the link. Whichever comes first: the registry forgets the link and reports [`Report::Gone`] once.
+//!
+//! A frame may wait for room, for as long as the store is away. The agent is pinged all the same: it takes a cloud that
+//! says nothing for dead.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -23,6 +29,7 @@ use opslink::{
     },
     time::UnixMicros,
 };
+use prost::Message;
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::{Instant, sleep_until, timeout},
@@ -30,12 +37,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{Arrival, ChunkReport, Frames, Link, Links, Outbox, Report};
+use super::{
+    Arrival, ChunkReport, Frames, Link, Links, Outbox, Report,
+    budget::{self, Budget},
+    is_started,
+    share::CHUNK_OVERHEAD,
+};
 
-/// What a chunk costs beside its payload, in bytes of memory.
-const CHUNK_OVERHEAD: usize = 512;
 /// Longest wait for the store while a link comes up.
-const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn attach<S>(
     links: &Links,
@@ -47,7 +57,7 @@ where
     S: Stream<Item = Result<pb::AttachRequest, Status>> + Send + Unpin + 'static,
 {
     let config = &links.0.config;
-    let hello = match timeout(config.hello_timeout, inbound.next()).await {
+    let mut hello = match timeout(config.hello_timeout, inbound.next()).await {
         Ok(Some(Ok(pb::AttachRequest {
             frame: Some(Frame::Hello(hello)),
         }))) => hello,
@@ -60,6 +70,12 @@ where
         max: hello.max_version,
     };
     let version = handshake::choose(offered, handshake::SUPPORTED)?;
+    budget::bound_hello(&mut hello)?;
+    // One of an agent at a time: however often it comes, it takes one place among those that are greeted.
+    let turn = links.greeting_turn(agent_id);
+    let slow =
+        |_| Problem::new(Reason::DatabaseUnavailable).with("detail", "the store took too long to greet an agent");
+    let turn = timeout(ANSWER_TIMEOUT, turn).await.map_err(slow)?;
 
     let outbox = Outbox::new(config.tasks_max);
     let link = Arc::new(Link {
@@ -68,6 +84,7 @@ where
         stop: CancellationToken::new(),
         epoch: AtomicU64::new(0),
         last_frame: AtomicI64::new(UnixMicros::now().0),
+        share: links.0.shares.of(agent_id),
     });
     // From here on every way out, also a dropped future, takes the link out of the registry again.
     let presence = Presence {
@@ -80,6 +97,7 @@ where
         agent_id,
         peer,
         hello,
+        number: links.0.arrivals.fetch_add(1, Ordering::Relaxed),
         link: link.clone(),
         answer,
     };
@@ -87,15 +105,14 @@ where
     links
         .0
         .reports
-        .send(Report::Arrived(arrival))
+        .send(Report::Arrived(Box::new(arrival)))
         .await
         .map_err(|_| away())?;
-    let slow =
-        |_| Problem::new(Reason::DatabaseUnavailable).with("detail", "the store took too long to greet an agent");
     let greeting = timeout(ANSWER_TIMEOUT, answered)
         .await
         .map_err(slow)?
         .map_err(|_| away())??;
+    drop(turn);
 
     outbox.welcome(pb::Welcome {
         version,
@@ -124,11 +141,13 @@ impl Drop for Presence {
     fn drop(&mut self) {
         // First the mark, then the removal: an admission that runs at the same time sees one or the other.
         self.link.end(None);
+        self.links.0.shares.forget(self.link.agent_id);
         if !self.links.forget(&self.link) {
             return;
         }
         let reports = self.links.0.reports.clone();
-        if let Err(TrySendError::Full(report)) = reports.try_send(Report::Gone(self.link.agent_id))
+        let gone = Report::Gone(self.link.agent_id, self.link.epoch.load(Ordering::Relaxed));
+        if let Err(TrySendError::Full(report)) = reports.try_send(gone)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // Ends when the queue has room or its reader is gone.
@@ -144,6 +163,7 @@ where
     let (links, link) = (&presence.links, &presence.link);
     let config = &links.0.config;
     let born = Instant::now();
+    let mut budget = Budget::new(born);
     let mut heartbeat = Heartbeat::pinging(config.heartbeat, config.missed_max, born.elapsed());
     let beat = sleep_until(born);
     tokio::pin!(beat);
@@ -154,10 +174,22 @@ where
             frame = inbound.next() => {
                 let Some(Ok(frame)) = frame else { return };
                 link.last_frame.store(UnixMicros::now().0, Ordering::Relaxed);
-                let handled = tokio::select! {
-                    biased;
-                    () = link.stop.cancelled() => return,
-                    handled = handle(links, link, frame.frame) => handled,
+                let handled = handle(links, link, frame.frame, &mut budget);
+                tokio::pin!(handled);
+                let handled = loop {
+                    tokio::select! {
+                        biased;
+                        () = link.stop.cancelled() => return,
+                        () = &mut beat => {
+                            // Nothing of it is read now: that it is not heard is not its silence.
+                            heartbeat.heard(born.elapsed());
+                            match ping(link, &mut heartbeat, born.elapsed()) {
+                                Ok(until) => beat.as_mut().reset(born + until),
+                                Err(problem) => return link.end(Some(problem)),
+                            }
+                        }
+                        handled = &mut handled => break handled,
+                    }
                 };
                 match handled {
                     Ok(true) => {}
@@ -170,61 +202,104 @@ where
                 // After the handling: waiting for the store is not the agent's silence.
                 heartbeat.heard(born.elapsed());
             }
-            () = &mut beat => loop {
-                match heartbeat.step(born.elapsed()) {
-                    Beat::Ping { nonce } => {
-                        link.outbox.control(attach_response::Frame::Ping(pb::Ping { nonce }));
-                    }
-                    Beat::Wait { until } => {
-                        beat.as_mut().reset(born + until);
-                        break;
-                    }
-                    Beat::Dead { silence } => {
-                        let problem = Problem::new(Reason::LinkDead).with("seconds", silence.as_secs());
-                        return link.end(Some(problem));
-                    }
-                }
+            () = &mut beat => match ping(link, &mut heartbeat, born.elapsed()) {
+                Ok(until) => beat.as_mut().reset(born + until),
+                Err(problem) => return link.end(Some(problem)),
             },
         }
     }
 }
 
+/// Sends the pings that are due; returns when to ask again.
+///
+/// # Errors
+/// The agent has been silent for too long.
+fn ping(link: &Link, heartbeat: &mut Heartbeat, now: Duration) -> Result<Duration, Problem> {
+    loop {
+        match heartbeat.step(now) {
+            Beat::Ping { nonce } => link.outbox.control(attach_response::Frame::Ping(pb::Ping { nonce })),
+            Beat::Wait { until } => return Ok(until),
+            Beat::Dead { silence } => return Err(Problem::new(Reason::LinkDead).with("seconds", silence.as_secs())),
+        }
+    }
+}
+
 /// Handles one frame; `false` means that the agent said good-bye.
-async fn handle(links: &Links, link: &Link, frame: Option<Frame>) -> Result<bool, Problem> {
+async fn handle(links: &Links, link: &Link, frame: Option<Frame>, budget: &mut Budget) -> Result<bool, Problem> {
     let agent_id = link.agent_id;
+    let epoch = link.epoch.load(Ordering::Relaxed);
+    if !matches!(frame, Some(Frame::Chunk(_)))
+        && let Some(until) = budget.frame(Instant::now())
+    {
+        // Nothing is read from it meanwhile.
+        sleep_until(until).await;
+    }
     let report = match frame {
-        Some(Frame::Chunk(chunk)) => {
+        Some(Frame::Chunk(mut chunk)) => {
             let attempt_id = check(&chunk)?;
-            let size = u32::try_from(chunk.payload.len() + CHUNK_OVERHEAD).unwrap_or(u32::MAX);
-            // Both waits end with the process only; until then the agent feels them.
-            let Ok(permit) = links.0.room.clone().acquire_many_owned(size).await else {
+            budget::bound_chunk(&mut chunk)?;
+            let size = chunk.encoded_len() + CHUNK_OVERHEAD;
+            // First its own share, so that one agent takes little of what all have. The waits end with the process
+            // only; until then the agent feels them.
+            let Some(own) = link.share.take(size).await else {
+                return Ok(false);
+            };
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            let Ok(common) = links.0.room.clone().acquire_many_owned(size).await else {
                 return Ok(false);
             };
             let report = ChunkReport {
                 agent_id,
                 attempt_id,
                 chunk,
-                _permit: permit,
+                _permits: [own, common],
             };
             return Ok(links.0.chunks.send(report).await.is_ok());
         }
-        Some(Frame::Accepted(accepted)) => Report::Accepted(agent_id, accepted),
-        Some(Frame::Refused(refused)) => Report::Refused(agent_id, refused),
-        Some(Frame::Facts(facts)) => Report::Facts(agent_id, facts),
+        Some(Frame::Accepted(accepted)) => Report::Accepted {
+            agent: agent_id,
+            epoch,
+            attempt: attempt_of("Accepted", &accepted.attempt_id)?,
+            started: is_started(accepted.phase()),
+        },
+        Some(Frame::Refused(mut refused)) => {
+            let attempt = attempt_of("Refused", &refused.attempt_id)?;
+            budget::bound_refused(&mut refused);
+            Report::Refused {
+                agent: agent_id,
+                epoch,
+                attempt,
+                reason: refused.reason,
+                message: refused.message,
+            }
+        }
+        Some(Frame::Facts(mut facts)) => {
+            if !budget.facts(Instant::now()) {
+                return Ok(true);
+            }
+            budget::bound_facts(&mut facts);
+            Report::Facts(agent_id, facts.encode_to_vec().into())
+        }
         Some(Frame::Pong(_)) => return Ok(true),
         Some(Frame::Goodbye(goodbye)) => {
             tracing::info!(%agent_id, reason = goodbye.reason, "agent says good-bye");
             return Ok(false);
         }
         Some(Frame::Unimplemented(unimplemented)) => {
-            tracing::warn!(%agent_id, frame = unimplemented.frame, "agent does not know a frame");
+            if budget.unknown().1 {
+                let times = budget.unknown_count();
+                let frame: String = unimplemented.frame.chars().take(64).collect();
+                tracing::warn!(%agent_id, ?frame, times, "agent does not know a frame");
+            }
             return Ok(true);
         }
         frame @ Some(Frame::Hello(_)) => return Err(unexpected(frame.as_ref())),
         // A frame of a newer agent: said so, and the link lives on.
         None => {
-            let frame = attach_response::Frame::Unimplemented(pb::Unimplemented { frame: String::new() });
-            link.outbox.control(frame);
+            if budget.unknown().0 {
+                let frame = attach_response::Frame::Unimplemented(pb::Unimplemented { frame: String::new() });
+                link.outbox.control(frame);
+            }
             return Ok(true);
         }
     };
@@ -242,6 +317,12 @@ fn check(chunk: &pb::LogChunk) -> Result<AttemptId, Problem> {
             .with("detail", detail)
     };
     chunk::check_header(chunk).map_err(invalid)
+}
+
+/// What names no attempt is no frame of an agent of ours.
+fn attempt_of(frame: &str, id: &str) -> Result<AttemptId, Problem> {
+    id.parse()
+        .map_err(|_| Problem::new(Reason::FrameUnexpected).with("frame", frame))
 }
 
 fn unexpected(frame: Option<&Frame>) -> Problem {

@@ -8,6 +8,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 
+mod bounded;
+
 type Frames = BoxStream<'static, Result<pb::AttachResponse, Problem>>;
 type Up1 = mpsc::Sender<Result<pb::AttachRequest, Status>>;
 
@@ -24,6 +26,17 @@ fn quick() -> Config {
         hello_timeout: Duration::from_millis(50),
         heartbeat: Duration::from_millis(20),
         ..Config::default()
+    }
+}
+
+fn chunk(payload: usize) -> pb::LogChunk {
+    pb::LogChunk {
+        attempt_id: AttemptId::new().to_string(),
+        event_count: 1,
+        raw_size: 1,
+        codec: pb::Codec::Identity.into(),
+        payload: vec![0; payload].into(),
+        ..Default::default()
     }
 }
 
@@ -68,6 +81,15 @@ async fn next(frames: &mut Frames) -> Result<Down, Problem> {
     next.expect("a frame").map(|frame| frame.frame.unwrap())
 }
 
+/// Why the link ends, passing over what comes before.
+async fn end(frames: &mut Frames) -> Problem {
+    loop {
+        if let Err(why) = next(frames).await {
+            return why;
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_first_frame_must_be_a_hello_of_a_known_version_and_in_time() {
     let (links, inbox) = Links::new(quick());
@@ -106,17 +128,49 @@ async fn an_unknown_frame_is_said_to_be_unknown_and_the_link_lives_on() {
 }
 
 #[tokio::test]
+async fn what_an_agent_says_is_read_once_and_what_names_no_attempt_ends_the_link() {
+    let (links, inbox) = Links::new(Config::default());
+    let mut reports = desk(&links, inbox);
+    let (agent, id) = (AgentId::new(), AttemptId::new());
+    let accepted = |attempt_id: &str, phase: pb::AttemptPhase| {
+        let phase = phase.into();
+        let attempt_id = attempt_id.to_owned();
+        Some(Up::Accepted(pb::Accepted { attempt_id, phase }))
+    };
+    let refused = pb::Refused {
+        attempt_id: id.to_string(),
+        reason: "POLICY_DENIED".into(),
+        message: "m".repeat(1 << 20),
+    };
+    let said = vec![
+        Some(hello()),
+        accepted(&id.to_string(), pb::AttemptPhase::Accepted),
+        accepted(&id.to_string(), pb::AttemptPhase::Unspecified),
+        Some(Up::Refused(refused)),
+        accepted("none", pb::AttemptPhase::Running),
+    ];
+    let (_up, frames) = attach(&links, agent, said).await;
+    for has_started in [false, true] {
+        let report = reports.recv().await.unwrap();
+        let Report::Accepted { attempt, started, .. } = report else {
+            panic!("{report:?}")
+        };
+        assert_eq!((attempt, started), (id, has_started));
+    }
+    let report = reports.recv().await.unwrap();
+    let Report::Refused { attempt, message, .. } = report else {
+        panic!("{report:?}")
+    };
+    assert_eq!(attempt, id);
+    assert!(message.len() < 1 << 20, "cut to what lists can show");
+    assert_eq!(end(&mut frames.unwrap()).await.reason, Reason::FrameUnexpected);
+}
+
+#[tokio::test]
 async fn chunks_that_break_the_limits_close_the_link_with_a_reason() {
     let (links, inbox) = Links::new(Config::default());
     let _reports = desk(&links, inbox);
-    let good = pb::LogChunk {
-        attempt_id: AttemptId::new().to_string(),
-        event_count: 1,
-        raw_size: 1,
-        codec: pb::Codec::Identity.into(),
-        payload: vec![0].into(),
-        ..Default::default()
-    };
+    let good = chunk(1);
     let bad = [
         (
             pb::LogChunk {
@@ -179,7 +233,7 @@ async fn a_silent_agent_is_pinged_and_then_given_up() {
         }
     }
     assert!(pings >= 1);
-    assert!(matches!(reports.recv().await, Some(Report::Gone(_))));
+    assert!(matches!(reports.recv().await, Some(Report::Gone(..))));
     assert!(links.is_empty());
 }
 
@@ -211,12 +265,12 @@ async fn a_link_whose_agent_went_is_forgotten_and_reported_once() {
     let agent = AgentId::new();
     let (up, frames) = attach(&links, agent, vec![Some(hello())]).await;
     drop(frames.unwrap());
-    assert!(matches!(reports.recv().await, Some(Report::Gone(gone)) if gone == agent));
+    assert!(matches!(reports.recv().await, Some(Report::Gone(gone, _)) if gone == agent));
     assert!(!links.is_live(agent));
     drop(up);
     let (up, frames) = attach(&links, agent, vec![Some(hello())]).await;
     drop(up);
-    assert!(matches!(reports.recv().await, Some(Report::Gone(gone)) if gone == agent));
+    assert!(matches!(reports.recv().await, Some(Report::Gone(gone, _)) if gone == agent));
     drop(frames);
     assert!(reports.try_recv().is_err());
 }
@@ -231,4 +285,115 @@ async fn a_drain_tells_every_agent_and_ends_its_link() {
     links.drain(Duration::from_secs(2));
     assert!(matches!(next(&mut frames).await, Ok(Down::Drain(drain)) if drain.retry_after_ms == 2_000));
     assert_eq!(next(&mut frames).await.unwrap_err().reason, Reason::Draining);
+}
+
+#[tokio::test]
+async fn a_chunk_stands_behind_few_of_another_agent_and_all_of_them_come() {
+    // Payload, and how many of it one agent may have waiting.
+    for (bytes, most) in [(1, 256), (256 << 10, 15), (opslink::chunk::PAYLOAD_MAX, 1)] {
+        let (links, Inbox { reports, mut chunks }) = Links::new(Config::default());
+        let (_none, nothing) = mpsc::channel(1);
+        let _reports = desk(
+            &links,
+            Inbox {
+                reports,
+                chunks: nothing,
+            },
+        );
+        let chunk = chunk(bytes);
+        let (busy, quiet) = (AgentId::new(), AgentId::new());
+        let (up, frames) = attach(&links, busy, vec![Some(hello())]).await;
+        let _frames = frames.unwrap();
+        let all = most + 50;
+        let request = pb::AttachRequest {
+            frame: Some(Up::Chunk(chunk.clone())),
+        };
+        let flood = tokio::spawn(async move {
+            for _ in 0..all {
+                up.send(Ok(request.clone())).await.unwrap();
+            }
+            up
+        });
+        let limit = Duration::from_secs(10);
+        let filled = async {
+            while chunks.len() < most {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Time for more to come, if more could.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::time::timeout(limit, filled).await.expect("chunks in time");
+        let (_up, frames) = attach(&links, quiet, vec![Some(hello()), Some(Up::Chunk(chunk))]).await;
+        let _quiet_frames = frames.unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let next = tokio::time::timeout(limit, chunks.recv()).await;
+            let report = next.expect("a chunk in time").expect("a chunk");
+            if report.agent_id == quiet {
+                break;
+            }
+            waiting.push(report);
+        }
+        assert_eq!(waiting.len(), most, "of {bytes} bytes");
+        drop(waiting);
+        for _ in most..all {
+            let next = tokio::time::timeout(limit, chunks.recv()).await;
+            assert_eq!(next.expect("a chunk in time").expect("a chunk").agent_id, busy);
+        }
+        flood.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_frame_waits_for_room_is_pinged_and_not_given_up() {
+    let heartbeat = Duration::from_secs(3);
+    let (links, Inbox { reports, mut chunks }) = Links::new(Config {
+        heartbeat,
+        ..Config::default()
+    });
+    let (_none, nothing) = mpsc::channel(1);
+    let _reports = desk(
+        &links,
+        Inbox {
+            reports,
+            chunks: nothing,
+        },
+    );
+    // The first of them takes the room of the second for as long as nobody takes it.
+    let large = || Some(Up::Chunk(chunk(opslink::chunk::PAYLOAD_MAX)));
+    let (_up, frames) = attach(&links, AgentId::new(), vec![Some(hello()), large(), large()]).await;
+    let mut frames = frames.unwrap();
+    assert!(matches!(next(&mut frames).await, Ok(Down::Welcome(_))));
+    for _ in 0..20 {
+        let began = tokio::time::Instant::now();
+        assert!(matches!(next(&mut frames).await, Ok(Down::Ping(_))));
+        assert!(began.elapsed() < heartbeat * 2, "one in each interval");
+    }
+    assert_eq!((links.len(), chunks.len()), (1, 1));
+    for _ in 0..2 {
+        chunks.recv().await.expect("a chunk");
+    }
+    // From here on its silence is its own.
+    assert_eq!(end(&mut frames).await.reason, Reason::LinkDead);
+}
+
+#[tokio::test]
+async fn who_says_the_same_too_often_is_sent_away_and_has_no_more_of_it_by_coming_back() {
+    let (links, inbox) = Links::new(Config::default());
+    let mut reports = desk(&links, inbox);
+    let (bad, good) = (AgentId::new(), AgentId::new());
+    let (_up, frames) = attach(&links, bad, vec![Some(hello())]).await;
+    let mut frames = frames.unwrap();
+    assert!(matches!(next(&mut frames).await, Ok(Down::Welcome(_))));
+    assert!((0..16_384).all(|_| links.may_repeat(bad)), "a resend after a failover");
+    assert!((0..1_000_000).any(|_| !links.may_repeat(bad)));
+    assert_eq!(end(&mut frames).await.reason, Reason::FrameUnexpected);
+    assert!(matches!(reports.recv().await, Some(Report::Gone(gone, _)) if gone == bad));
+    drop(frames);
+    let (_up, frames) = attach(&links, bad, vec![Some(hello())]).await;
+    let mut frames = frames.unwrap();
+    assert!(matches!(next(&mut frames).await, Ok(Down::Welcome(_))));
+    assert!((0..10_000).any(|_| !links.may_repeat(bad)));
+    assert_eq!(end(&mut frames).await.reason, Reason::FrameUnexpected);
+    assert!(links.may_repeat(good));
 }

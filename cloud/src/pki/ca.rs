@@ -1,9 +1,6 @@
 //! One certificate authority: its key and self-signed root, kept in one setting of the store.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
@@ -22,7 +19,7 @@ pub(super) struct Ca {
 
 impl Ca {
     /// Reads the authority from this setting; makes it when it is not there.
-    pub(super) async fn load(store: &Arc<dyn Store>, setting: &'static str, name: &str) -> Result<Self, Error> {
+    pub(super) async fn load(store: &Store, setting: &'static str, name: &str) -> Result<Self, Error> {
         let stored = match store.setting_get(setting).await? {
             Some(stored) => stored,
             None => store.setting_init(setting, make(name)?.as_bytes()).await?,

@@ -47,7 +47,7 @@ fn issued_at() -> SystemTime {
 }
 
 async fn authority() -> Authority {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store: Store = Store::from(MemoryStore::new());
     Authority::load(&store).await.unwrap()
 }
 

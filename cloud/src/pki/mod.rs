@@ -9,10 +9,7 @@ mod ca;
 mod expired;
 mod server;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use opslink::id::AgentId;
 use ring::{
@@ -110,7 +107,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Error::Store`] and [`Error::Corrupt`].
-    pub async fn load(store: &Arc<dyn Store>) -> Result<Self, Error> {
+    pub async fn load(store: &Store) -> Result<Self, Error> {
         let instance = match store.setting_get("instance_id").await? {
             Some(value) => value,
             None => {
@@ -219,6 +216,11 @@ impl Authority {
     /// [`Refusal`].
     pub fn check_expired(&self, proof: &Proof<'_>, now: SystemTime) -> Result<AgentIdentity, Refusal> {
         expired::check(&self.agents, &self.trust_domain, self.terms.window, proof, now)
+    }
+
+    /// How long an agent's certificate lives.
+    pub const fn lifetime(&self) -> Duration {
+        self.terms.lifetime
     }
 
     /// Returns how long after its end a certificate still gets its agent the next one.

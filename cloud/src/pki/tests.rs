@@ -8,8 +8,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::*;
 use crate::store::memory::MemoryStore;
 
-fn store() -> Arc<dyn Store> {
-    Arc::new(MemoryStore::new())
+fn store() -> Store {
+    Store::from(MemoryStore::new())
 }
 
 fn request(params: CertificateParams) -> Vec<u8> {

@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::unix::fs::DirBuilderExt,
     path::Path,
-    sync::Arc,
 };
 
 use opslink::{problem::Problem, reason::Reason};
@@ -81,7 +80,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpAcceptor, Problem> {
 }
 
 /// Opens the store that the options name, for this cloud alone.
-pub(super) async fn store(config: &Serve) -> Result<(Arc<dyn Store>, Option<DatabaseLock>), Problem> {
+pub(super) async fn store(config: &Serve) -> Result<(Store, Option<DatabaseLock>), Problem> {
     let url = match &config.database_url {
         Some(url) => url.clone(),
         None => {

@@ -1,9 +1,11 @@
 //! The stack in front of the services, top-down.
 //!
 //! 1. gRPC-web, for the console. Only around the services: it answers 400 to everything on HTTP/1 that is not gRPC-web.
-//! 2. The services, each with its own limits of message size; each handler begins with its gate.
-//! 3. Reflection and health, open to everybody.
-//! 4. What nobody took: the console, or `UNIMPLEMENTED` for gRPC clients.
+//! 2. Credentials, by the headers alone (`headers`): nobody without them has a body read, no body takes for ever, and what
+//!    comes and is not taken has room (`room`).
+//! 3. The services, each with its own limits of message size; each handler begins with its gate.
+//! 4. Reflection and health, open to everybody.
+//! 5. What nobody took: the console, or `UNIMPLEMENTED` for gRPC clients.
 //!
 //! Who is at the other end is put into each request by the accept loop (`tls`), before all of this.
 
@@ -20,7 +22,11 @@ use opslink::pb::{
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 
-use super::{Cloud, background};
+use super::{
+    Cloud, background,
+    headers::{self, Headers},
+    sizes::{ANSWER_MAX, ANYBODY_MAX, CONTROL_MAX, CREATE_TASK_MAX, FRAME_MAX},
+};
 use crate::{
     gateway,
     service::{
@@ -28,16 +34,6 @@ use crate::{
         token,
     },
 };
-
-/// Largest request of most calls.
-const CONTROL_MAX: usize = 1 << 20;
-/// A task carries a script or statements of up to 512 KiB, beside environment and standard input.
-const CREATE_TASK_MAX: usize = 2 << 20;
-/// One frame of a link: the largest chunk that a runner can make, and its header. A smaller limit would have its agent
-/// send it again for ever.
-const FRAME_MAX: usize = opslink::chunk::PAYLOAD_MAX + (64 << 10);
-/// Largest answer: 1,000 agents or 10,000 chunk headers.
-const ANSWER_MAX: usize = 16 << 20;
 
 macro_rules! limited {
     ($server:expr, $decode:expr) => {
@@ -49,7 +45,7 @@ macro_rules! limited {
 
 pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
     let gate = || cloud.gate.clone();
-    let store = || Arc::clone(&cloud.store);
+    let store = || cloud.store.clone();
     let authority = || Arc::clone(&cloud.authority);
 
     let agents = agent::Service {
@@ -69,7 +65,13 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
         store: store(),
         authority: authority(),
         directory: cloud.directory.clone(),
-        expired: ExpiredRenewals::new(store(), authority(), cloud.directory.clone()),
+        expired: ExpiredRenewals::new(
+            store(),
+            authority(),
+            cloud.directory.clone(),
+            cloud.engine.links().clone(),
+        ),
+        joins: enroll::Joins::new(cloud.trail.clone()),
     };
     let auth = auth::Service {
         gate: gate(),
@@ -87,25 +89,29 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
     };
     let audit = audit::Service {
         gate: gate(),
-        store: store(),
+        store: cloud.store.for_callers(),
     };
     let tasks = task::Service::new(gate(), cloud.engine.clone());
     let logs = log::Service::new(gate(), cloud.engine.clone());
-    let links = link::Service::new(gate(), cloud.engine.clone(), authority());
+    let links = link::Service::new(gate(), cloud.engine.clone(), authority(), cloud.trail.clone());
 
     let services = Routes::new(limited!(AgentServiceServer::new(agents), CONTROL_MAX))
-        .add_service(limited!(EnrollmentServiceServer::new(enrollment), CONTROL_MAX))
-        .add_service(limited!(AuthServiceServer::new(auth), CONTROL_MAX))
+        .add_service(limited!(EnrollmentServiceServer::new(enrollment), ANYBODY_MAX))
+        .add_service(limited!(AuthServiceServer::new(auth), ANYBODY_MAX))
         .add_service(limited!(TokenServiceServer::new(tokens), CONTROL_MAX))
-        .add_service(limited!(SystemServiceServer::new(system), CONTROL_MAX))
+        .add_service(limited!(SystemServiceServer::new(system), ANYBODY_MAX))
         .add_service(limited!(AuditServiceServer::new(audit), CONTROL_MAX))
         .add_service(limited!(TaskServiceServer::new(tasks), CREATE_TASK_MAX))
         .add_service(limited!(LogServiceServer::new(logs), CONTROL_MAX))
         .add_service(limited!(LinkServiceServer::new(links), FRAME_MAX));
-    let services = reflection(services).add_service(background::health(cloud));
+    let services = reflection(services).add_service(limited!(background::health(cloud), ANYBODY_MAX));
 
     services
         .into_axum_router()
+        .route_layer(axum::middleware::from_fn_with_state(
+            Headers::new(gate()),
+            headers::check,
+        ))
         .route_layer(GrpcWebLayer::new())
         .fallback(gateway::fallback)
         // Built once here instead of at every connection.
@@ -120,7 +126,9 @@ fn reflection(routes: Routes) -> Routes {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        (Ok(v1), Ok(v1alpha)) => routes
+            .add_service(limited!(v1, ANYBODY_MAX))
+            .add_service(limited!(v1alpha, ANYBODY_MAX)),
         (Err(error), _) | (_, Err(error)) => {
             // The descriptor is ours and a test asks for it: this is never seen outside of one.
             tracing::error!(%error, "reflection is not available");

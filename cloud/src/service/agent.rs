@@ -1,6 +1,6 @@
 //! `AgentService`: the enrolled machines, their labels, and the tokens that new ones join with.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
 use futures::Stream;
 use opslink::{
@@ -10,17 +10,14 @@ use opslink::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{
-    join_token::JoinTokens,
-    page,
-    status::{language, store_problem, to_status},
-};
+use super::{join_token::JoinTokens, page};
 use crate::{
     agents::{AgentView, Directory},
     authz::Rpc,
     identity::{Caller, Gate},
-    store::{self, Store},
-    task::Engine,
+    status::{language, store_problem, to_status},
+    store::{self, Store, record::Agent},
+    task::{Engine, RemovalError, targets},
 };
 
 mod watch;
@@ -33,7 +30,7 @@ pub struct Service {
     /// Who may.
     pub gate: Gate,
     /// Where labels and removals are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     /// The living agents.
     pub directory: Directory,
     /// Ends what removed agents were doing.
@@ -51,11 +48,28 @@ impl Service {
             .ok_or_else(|| Problem::new(Reason::AgentNotFound).with("agent", id_or_name))
     }
 
-    fn list(&self, request: pb::ListAgentsRequest) -> Result<pb::ListAgentsResponse, Problem> {
+    /// Finds an agent that is to be changed, also one that only the store knows: a database that went back in time has
+    /// agents again that were removed.
+    async fn find_for_change(&self, id_or_name: &str) -> Result<AgentView, Problem> {
+        if let Ok(view) = self.find(id_or_name) {
+            return Ok(view);
+        }
+        let stored = self.store.agent_list().await.map_err(store_problem)?;
+        let is_meant = |agent: &&Agent| agent.name == id_or_name || agent.id.to_string() == id_or_name;
+        if let Some(agent) = stored.iter().find(is_meant) {
+            let _one = self.directory.one_change().await;
+            self.directory.refresh(&self.store, agent.id).await;
+        }
+        self.find(id_or_name)
+    }
+
+    async fn list(&self, request: pb::ListAgentsRequest) -> Result<pb::ListAgentsResponse, Problem> {
         let views = if request.filter.trim().is_empty() {
             self.directory.list()
         } else {
-            self.directory.select(&Selector::parse_expression(&request.filter)?)
+            self.directory
+                .select(Selector::parse_expression(&request.filter)?)
+                .await
         };
         let total_size = i32::try_from(views.len()).unwrap_or(i32::MAX);
         let after = page::after(&request.page_token)?;
@@ -73,41 +87,52 @@ impl Service {
 
     async fn set_labels(&self, caller: &Caller, request: pb::SetAgentLabelsRequest) -> Result<pb::Agent, Problem> {
         let labels = convert::labels("labels", request.labels)?;
-        let view = self.find(&request.agent)?;
+        let view = self.find_for_change(&request.agent).await?;
         let detail = labels
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect::<Vec<_>>()
             .join(",");
         let audit = caller.audit("agent.set_labels", format!("agent/{}", view.agent.id), detail);
-        let agent = match self.store.agent_set_labels(view.agent.id, labels, audit).await {
-            Ok(agent) => agent,
-            Err(error) => return Err(gone(error, &view)),
+        let (store, directory) = (self.store.clone(), self.directory.clone());
+        let id = view.agent.id;
+        // The row and the directory are one thing, also when the caller goes away in between.
+        let set = async move {
+            let _one = directory.one_change().await;
+            let agent = match store.agent_set_labels(id, labels.clone(), audit).await {
+                Err(error) if error.may_be_done() => {
+                    let there = directory.refresh(&store, id).await;
+                    there.filter(|agent| agent.labels == labels).ok_or(error)?
+                }
+                agent => agent?,
+            };
+            directory.change(id, |known| known.labels = agent.labels);
+            Ok(directory.get(id))
         };
-        let id = agent.id;
-        self.directory.upsert(agent);
-        self.directory
-            .get(id)
-            .map(|view| view.to_pb())
-            .ok_or_else(|| not_found(&view))
+        let set = tokio::spawn(set).await.map_err(broken)?;
+        let view_now = set.map_err(|error| gone(error, &view))?;
+        view_now.map(|view| view.to_pb()).ok_or_else(|| not_found(&view))
     }
 
     async fn remove(&self, caller: &Caller, request: &pb::RemoveAgentRequest) -> Result<(), Problem> {
-        let view = self.find(&request.agent)?;
+        let view = self.find_for_change(&request.agent).await?;
         let id = view.agent.id;
         let audit = caller.audit(
             "agent.remove",
             format!("agent/{id}"),
             format!("name {}", view.agent.name),
         );
-        self.store
-            .agent_remove(id, audit)
-            .await
-            .map_err(|error| gone(error, &view))?;
-        // From here no handshake succeeds: the TLS verifier asks the directory.
-        self.directory.remove(id);
-        self.engine.agent_removed(id).await
+        self.engine.remove_agent(id, audit).await.map_err(|error| match error {
+            RemovalError::Store(error) => gone(error, &view),
+            RemovalError::Broken(problem) => problem,
+        })?;
+        self.gate.forget();
+        Ok(())
     }
+}
+
+fn broken(error: tokio::task::JoinError) -> Problem {
+    Problem::new(Reason::Internal).with("detail", error)
 }
 
 fn not_found(view: &AgentView) -> Problem {
@@ -138,7 +163,7 @@ impl AgentService for Service {
     ) -> Result<Response<pb::ListAgentsResponse>, Status> {
         self.gate.permit(&request, Rpc::ListAgents).await?;
         let refuse = refuse(language(request.metadata()));
-        Ok(Response::new(self.list(request.into_inner()).map_err(refuse)?))
+        Ok(Response::new(self.list(request.into_inner()).await.map_err(refuse)?))
     }
 
     async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
@@ -154,12 +179,10 @@ impl AgentService for Service {
         &self,
         request: Request<pb::WatchAgentsRequest>,
     ) -> Result<Response<Self::WatchAgentsStream>, Status> {
-        self.gate.permit(&request, Rpc::WatchAgents).await?;
-        Ok(Response::new(Box::pin(watch::watch(
-            self.directory.clone(),
-            watch::HEARTBEAT,
-            self.stop.clone(),
-        ))))
+        let caller = self.gate.permit(&request, Rpc::WatchAgents).await?;
+        let hold = self.gate.hold_of(&caller, &request, Rpc::WatchAgents)?;
+        let watch = watch::watch(self.directory.clone(), watch::HEARTBEAT, self.stop.clone());
+        Ok(Response::new(hold.over(watch)))
     }
 
     async fn match_agents(
@@ -168,10 +191,12 @@ impl AgentService for Service {
     ) -> Result<Response<pb::MatchAgentsResponse>, Status> {
         self.gate.permit(&request, Rpc::MatchAgents).await?;
         let refuse = refuse(language(request.metadata()));
-        let selector = Selector::parse(request.into_inner().selector.unwrap_or_default())
-            .map_err(Problem::from)
-            .map_err(refuse)?;
-        let agents = self.directory.select(&selector).iter().map(AgentView::to_pb).collect();
+        let meant = async {
+            let selector = Selector::parse(request.into_inner().selector.unwrap_or_default())?;
+            targets::meant(&self.directory, selector).await
+        };
+        let agents = meant.await.map_err(refuse)?;
+        let agents = agents.iter().map(AgentView::to_pb).collect();
         Ok(Response::new(pb::MatchAgentsResponse { agents }))
     }
 

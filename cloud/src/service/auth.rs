@@ -5,13 +5,11 @@ use std::sync::Arc;
 use opslink::{convert, pb, pb::auth_service_server::AuthService, problem::Problem, reason::Reason, time::UnixMicros};
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
-use super::{
-    role_to_pb,
-    status::{language, to_status},
-};
+use super::role_to_pb;
 use crate::{
     authz::Rpc,
     identity::{Accounts, Caller, Gate, LoggedIn, SESSION_COOKIES, Visitor},
+    status::{language, to_status},
     store::record::User,
 };
 
@@ -41,6 +39,7 @@ impl Service {
             .accounts
             .login(&request.username, request.password, &visitor.peer)
             .await?;
+        visitor.make_known(&user.name);
         let mut response = Response::new(pb::LoginResponse {
             user: Some(user_to_pb(&user)),
             session_token: String::new(),

@@ -1,7 +1,10 @@
 //! `EnrollmentService`: a join token and a certificate request in, an identity out; and a way back for agents whose
 //! certificate has expired.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use opslink::{
     convert,
@@ -12,17 +15,20 @@ use opslink::{
     reason::Reason,
     time::UnixMicros,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{
-    renew_expired::ExpiredRenewals,
-    status::{pki_problem, store_problem, to_status},
-};
+use super::renew_expired::ExpiredRenewals;
 use crate::{
     agents::Directory,
     authz::Rpc,
-    identity::{Gate, Visitor, secret},
+    identity::{
+        Gate, Trail, Visitor,
+        attempts::{Attempts, address_key},
+        secret,
+    },
     pki::{Authority, Issued},
+    status::{pki_problem, store_problem, to_status},
     store::{
         Store,
         record::{Audit, JoinResult, NewAgent},
@@ -34,19 +40,55 @@ pub struct Service {
     /// Who may.
     pub gate: Gate,
     /// Where tokens and agents are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     /// Issues the certificate.
     pub authority: Arc<Authority>,
     /// Learns of the new agent.
     pub directory: Directory,
     /// Gives expired agents their next certificate.
     pub expired: ExpiredRenewals,
+    /// Limits strangers, and keeps what was refused.
+    pub joins: Joins,
+}
+
+/// Attempts to join.
+pub struct Joins {
+    trail: Trail,
+    by_address: Attempts,
+}
+
+impl Joins {
+    /// Starts without any.
+    pub fn new(trail: Trail) -> Self {
+        Self {
+            trail,
+            // A site may enroll hundreds of machines behind one address, each with a token that is right.
+            by_address: Attempts::new(200, Duration::from_millis(500)),
+        }
+    }
+
+    fn refused(&self, visitor: &Visitor, token_id: &str, problem: &Problem) {
+        // Only what looks like an id: the rest is a stranger's text.
+        let token = token_id
+            .parse::<TokenId>()
+            .map_or_else(|_| "?".to_owned(), |id| id.to_string());
+        self.trail.note(Audit {
+            time: UnixMicros::now(),
+            actor: "anonymous".to_owned(),
+            actor_role: None,
+            action: "agent.join_refused",
+            resource: format!("join_token/{token}"),
+            detail: problem.reason.code().to_owned(),
+            peer: visitor.peer.clone(),
+        });
+    }
 }
 
 impl Service {
     async fn join(&self, visitor: &Visitor, request: pb::JoinRequest) -> Result<pb::JoinResponse, Problem> {
         let token: TokenId = request.token_id.parse().map_err(|_| Reason::JoinTokenUnknown)?;
-        let proposed_name = self.proposed_name(token, &request.agent_name).await?;
+        let hash = secret::hash(&request.token_secret);
+        let proposed_name = self.proposed_name(token, &hash, &request.agent_name).await?;
         let agent_id = AgentId::new();
         // Before the token is consumed: a bad request must not cost one.
         let issued = self
@@ -54,27 +96,33 @@ impl Service {
             .issue_agent(agent_id, &request.csr_der, SystemTime::now())
             .map_err(pki_problem)?;
         let enrolled_at = UnixMicros::now();
-        let audit = Audit {
-            time: enrolled_at,
-            actor: format!("agent:{agent_id}"),
-            actor_role: None,
-            action: "agent.join",
-            resource: format!("agent/{agent_id}"),
-            detail: format!("join token {token}"),
-            peer: visitor.peer.clone(),
-        };
+        let detail = format!("join token {token}");
+        let audit = Audit::agent(agent_id, visitor.peer.clone(), "agent.join", detail);
         let new = NewAgent {
             id: agent_id,
             proposed_name,
             enrolled_at,
         };
-        let hash = secret::hash(&request.token_secret);
-        let agent = match self
-            .store
-            .agent_join(token, &hash, new, audit)
-            .await
-            .map_err(store_problem)?
-        {
+        // The row and the directory are one thing, also when the agent goes away in between: its name is taken.
+        let (store, directory) = (self.store.clone(), self.directory.clone());
+        let joining = async move {
+            let result = match store.agent_join(token, &hash, new, audit).await {
+                // The id is of this call: if it is there, this call joined it.
+                Err(error) if error.may_be_done() => match directory.refresh(&store, agent_id).await {
+                    Some(agent) => JoinResult::Joined(agent),
+                    None => return Err(error),
+                },
+                result => result?,
+            };
+            if let JoinResult::Joined(agent) = &result {
+                // Before the answer: its first handshake asks the directory.
+                directory.upsert(agent.clone());
+            }
+            Ok(result)
+        };
+        let broken = |error| Problem::new(Reason::Internal).with("detail", error);
+        let joined = tokio::spawn(joining).await.map_err(broken)?;
+        let agent = match joined.map_err(store_problem)? {
             JoinResult::Joined(agent) => agent,
             JoinResult::TokenUnknown => return Err(Reason::JoinTokenUnknown.into()),
             JoinResult::TokenExpired => return Err(Reason::JoinTokenExpired.into()),
@@ -82,9 +130,7 @@ impl Service {
             JoinResult::TokenRevoked => return Err(Reason::JoinTokenRevoked.into()),
             JoinResult::NameTaken(name) => return Err(Problem::new(Reason::AgentNameTaken).with("name", name)),
         };
-        let agent_name = agent.name.clone();
-        // Before the answer: its first handshake asks the directory.
-        self.directory.upsert(agent);
+        let agent_name = agent.name;
         Ok(pb::JoinResponse {
             agent_id: agent_id.to_string(),
             agent_name,
@@ -94,17 +140,18 @@ impl Service {
         })
     }
 
-    /// Checks the wished name, unless the token decides it.
-    async fn proposed_name(&self, token: TokenId, wished: &str) -> Result<String, Problem> {
+    /// Checks the wished name, unless the token decides it. Who does not have the token's secret learns nothing by a
+    /// bad name: the store says that there is no such token.
+    async fn proposed_name(&self, token: TokenId, secret_hash: &[u8; 32], wished: &str) -> Result<String, Problem> {
         let invalid = match convert::agent_name("agent_name", wished) {
             Ok(name) => return Ok(name),
             Err(error) => Problem::from(error).with("name", wished),
         };
-        let tokens = self.store.join_token_list().await.map_err(store_problem)?;
-        match tokens.iter().find(|known| known.id == token) {
+        let known = self.store.join_token_get(token).await.map_err(store_problem)?;
+        match known.filter(|known| known.secret_hash == secret_hash) {
             Some(known) if known.agent_name.is_empty() => Err(invalid),
-            // The token's name wins, or there is no such token and the store will say so.
-            Some(_) | None => Ok(String::new()),
+            Some(_) => Ok(String::new()),
+            None => Err(Reason::JoinTokenUnknown.into()),
         }
     }
 }
@@ -117,14 +164,15 @@ pub fn renew(
     authority: &Authority,
     agent: AgentId,
     request: &pb::RenewCertificateRequest,
-) -> Result<pb::RenewCertificateResponse, Problem> {
+) -> Result<(Issued, pb::RenewCertificateResponse), Problem> {
     let issued = authority
         .issue_agent(agent, &request.csr_der, SystemTime::now())
         .map_err(pki_problem)?;
-    Ok(pb::RenewCertificateResponse {
+    let answer = pb::RenewCertificateResponse {
         certificate_chain_der: chain(&issued),
         ca_der: roots(authority),
-    })
+    };
+    Ok((issued, answer))
 }
 
 fn chain(issued: &Issued) -> Vec<bytes::Bytes> {
@@ -147,10 +195,24 @@ fn roots(authority: &Authority) -> Vec<bytes::Bytes> {
 impl EnrollmentService for Service {
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
         let visitor = self.gate.open(&request, Rpc::Join)?;
-        let joined = self.join(&visitor, request.into_inner()).await;
-        joined
-            .map(Response::new)
-            .map_err(|problem| to_status(&problem, visitor.language))
+        let refuse = |problem: &Problem| to_status(problem, visitor.language);
+        let address = address_key(&visitor.peer);
+        self.joins
+            .by_address
+            .take(&address, Instant::now())
+            .map_err(|wait| refuse(&Problem::new(Reason::TooManyAttempts).with("seconds", wait.as_secs().max(1))))?;
+        let token_id = request.get_ref().token_id.clone();
+        match self.join(&visitor, request.into_inner()).await {
+            Ok(joined) => {
+                self.joins.by_address.give_back(&address);
+                visitor.make_known(&format!("agent:{}", joined.agent_id));
+                Ok(Response::new(joined))
+            }
+            Err(problem) => {
+                self.joins.refused(&visitor, &token_id, &problem);
+                Err(refuse(&problem))
+            }
+        }
     }
 
     async fn renew_expired(

@@ -4,23 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use opslink::{convert, id::TokenId, pb, problem::Problem, reason::Reason, time::UnixMicros};
 
-use super::{
-    page,
-    status::{bad_field, store_problem},
-};
+use super::page;
 use crate::{
     identity::{Caller, secret},
     pki::Authority,
+    status::{bad_field, store_problem},
     store::{self, Store, record::JoinToken},
 };
 
-const DEFAULT_TTL_SECS: u32 = 3600;
+const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 const MAX_TTL_SECS: u32 = 7 * 24 * 3600;
 
 /// The join tokens of this cloud.
 pub struct JoinTokens {
     /// Where they are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     /// Whose root they pin.
     pub authority: Arc<Authority>,
     /// Where agents are told to go.
@@ -38,10 +36,17 @@ impl JoinTokens {
             "" => String::new(),
             name => convert::agent_name("agent_name", name).map_err(|error| Problem::from(error).with("name", name))?,
         };
-        let ttl_secs = match request.ttl_secs {
-            0 => DEFAULT_TTL_SECS,
+        let ttl = match request.ttl_secs {
+            0 => None,
             secs if secs > MAX_TTL_SECS => return Err(bad_field("ttl_secs", "must be at most 604800 (7 days)")),
-            secs => secs,
+            secs => Some(Duration::from_secs(secs.into())),
+        };
+        let request_id = match request.request_id.as_str() {
+            "" => None,
+            text => {
+                let id = uuid::Uuid::try_parse(text).map_err(|_| bad_field("request_id", "must be a UUID"))?;
+                Some(id.to_string())
+            }
         };
         let secret = secret::random().map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
         let created_at = UnixMicros::now();
@@ -52,26 +57,32 @@ impl JoinTokens {
             agent_name,
             created_by: caller.actor.clone(),
             created_at,
-            expires_at: created_at.plus(Duration::from_secs(u64::from(ttl_secs))),
+            expires_at: caller.bound_expiry(created_at, ttl, DEFAULT_TTL)?,
             used: None,
             revoked: false,
+            request_id,
         };
         let audit = caller.audit(
             "join_token.create",
             format!("join_token/{}", token.id),
             token.agent_name.clone(),
         );
-        self.store
-            .join_token_insert(token.clone(), audit)
-            .await
-            .map_err(store_problem)?;
+        let inserted = self.store.join_token_insert(token.clone(), audit).await;
+        inserted.map_err(|error| match error {
+            // Its secret was in the first answer, and nowhere else.
+            store::Error::Exists { name, .. } => Problem::new(Reason::JoinTokenMade).with("id", name),
+            store::Error::Unavailable { .. } | store::Error::Corrupt { .. } | store::Error::NotFound { .. } => {
+                store_problem(error)
+            }
+        })?;
         let text = format!(
             "{}.{}.{}.{secret}",
             secret::JOIN_PREFIX,
             self.authority.server_root_sha256(),
             token.id
         );
-        let command = format!("opslink-agent join {} --token {text}", self.public_url);
+        // Everybody on a machine can read command lines; what a shell prints by itself is in none.
+        let command = format!("echo {text} | opslink-agent join {} --token-file -", self.public_url);
         Ok(pb::CreateJoinTokenResponse {
             join_token: Some(to_pb(token)),
             token: text,
@@ -85,7 +96,11 @@ impl JoinTokens {
     ) -> Result<pb::ListJoinTokensResponse, Problem> {
         let size = page::size(request.page_size, 100, 1000)?;
         let after = page::after(&request.page_token)?;
-        let tokens = self.store.join_token_list().await.map_err(store_problem)?;
+        let tokens = self
+            .store
+            .join_token_list(None, u32::MAX)
+            .await
+            .map_err(store_problem)?;
         // Ids sort by time, and the list is newest first.
         let rest = tokens
             .into_iter()

@@ -4,8 +4,13 @@ use futures::{StreamExt, stream::BoxStream};
 use opslink::{pb, pb::log_service_server::LogService, problem::Problem};
 use tonic::{Request, Response, Status};
 
-use super::status::{language, to_status};
-use crate::{authz::Rpc, identity::Gate, task::Engine};
+use super::task::{decode, encode};
+use crate::{
+    authz::Rpc,
+    identity::Gate,
+    status::{language, to_status},
+    task::Engine,
+};
 
 /// The service.
 pub struct Service {
@@ -26,21 +31,30 @@ impl LogService for Service {
         &self,
         request: Request<pb::ListChunksRequest>,
     ) -> Result<Response<pb::ListChunksResponse>, Status> {
-        self.gate.permit(&request, Rpc::ListChunks).await?;
+        let caller = self.gate.permit(&request, Rpc::ListChunks).await?;
         let language = language(request.metadata());
-        let chunks = self.engine.list_chunks(request.into_inner()).await;
-        chunks
-            .map(Response::new)
-            .map_err(|problem| to_status(&problem, language))
+        let to_status = |problem: Problem| to_status(&problem, language);
+        let request = decode::chunks(request.into_inner()).map_err(to_status)?;
+        let _turn = self.engine.turn(&caller).await;
+        let chunks = self.engine.list_chunks(request).await.map_err(to_status)?;
+        Ok(Response::new(encode::chunks(chunks)))
     }
 
     type ReadLogStream = BoxStream<'static, Result<pb::ReadLogResponse, Status>>;
 
     async fn read_log(&self, request: Request<pb::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        self.gate.permit(&request, Rpc::ReadLog).await?;
+        let caller = self.gate.permit(&request, Rpc::ReadLog).await?;
+        let hold = self.gate.hold_of(&caller, &request, Rpc::ReadLog)?;
         let language = language(request.metadata());
         let to_status = move |problem: Problem| to_status(&problem, language);
-        let chunks = self.engine.read_log(request.into_inner()).await.map_err(to_status)?;
-        Ok(Response::new(chunks.map(move |chunk| chunk.map_err(to_status)).boxed()))
+        let resource = format!("attempt/{}", request.get_ref().attempt_id);
+        let request = decode::read_log(request.into_inner());
+        let _turn = self.engine.turn(&caller).await;
+        let pieces = self.engine.read_log(request).await.map_err(to_status)?;
+        // Only of what there is: the id of nothing is anybody's text.
+        self.gate.note(&caller, "task.read_output", resource);
+        Ok(Response::new(hold.over(
+            pieces.map(move |piece| piece.map(encode::piece).map_err(to_status)),
+        )))
     }
 }

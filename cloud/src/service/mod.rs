@@ -9,7 +9,6 @@ pub mod link;
 pub mod log;
 mod page;
 pub mod renew_expired;
-pub mod status;
 pub mod system;
 pub mod task;
 pub mod token;

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use opslink::problem::Problem;
 
-use super::status::bad_field;
+use crate::status::bad_field;
 
 /// Returns the size of a page: `default` for 0, at most `most`.
 pub(super) fn size(wanted: i32, default: usize, most: usize) -> Result<usize, Problem> {
@@ -19,9 +19,18 @@ pub(super) fn after(token: &str) -> Result<Option<String>, Problem> {
     if token.is_empty() {
         return Ok(None);
     }
-    let unreadable = || bad_field("page_token", "must be the `next_page_token` of an earlier answer");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
     String::from_utf8(bytes).map(Some).map_err(|_| unreadable())
+}
+
+/// What is said of a token that this cloud did not make.
+pub(super) fn unreadable() -> Problem {
+    bad_field("page_token", "must be the `next_page_token` of an earlier answer")
+}
+
+/// Makes the token of the page after this key.
+pub(super) fn token(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key)
 }
 
 /// Takes one page out of `items`, which are in the order of the list and begin after the token's key already. Returns
@@ -30,7 +39,7 @@ pub(super) fn cut<T>(items: impl Iterator<Item = T>, size: usize, key: impl Fn(&
     let mut items = items.peekable();
     let page: Vec<T> = items.by_ref().take(size).collect();
     let next = match (page.last(), items.peek()) {
-        (Some(last), Some(_)) => URL_SAFE_NO_PAD.encode(key(last)),
+        (Some(last), Some(_)) => token(&key(last)),
         (Some(_) | None, _) => String::new(),
     };
     (page, next)

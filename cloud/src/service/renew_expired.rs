@@ -7,20 +7,25 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use opslink::{duration, pb, problem::Problem, reason::Reason, time::UnixMicros};
+use tokio::time::Instant;
 
-use super::status::{pki_problem, store_problem};
+use crate::status::{pki_problem, store_problem};
 use crate::{
     agents::Directory,
     identity::{
         Visitor,
         attempts::{Attempts, address_key},
     },
+    link::Links,
     pki::{AgentIdentity, Authority, Issued, Proof, Refusal},
-    store::{Store, record::Audit},
+    store::{
+        Store,
+        record::{Audit, Quarantine},
+    },
     tls::Limits,
 };
 
@@ -29,20 +34,22 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Renews expired certificates.
 pub struct ExpiredRenewals {
-    store: Arc<dyn Store>,
+    store: Store,
     authority: Arc<Authority>,
     directory: Directory,
+    links: Links,
     by_address: Attempts,
     by_agent: Attempts,
 }
 
 impl ExpiredRenewals {
     /// Makes the renewals of this cloud.
-    pub fn new(store: Arc<dyn Store>, authority: Arc<Authority>, directory: Directory) -> Self {
+    pub fn new(store: Store, authority: Arc<Authority>, directory: Directory, links: Links) -> Self {
         Self {
             store,
             authority,
             directory,
+            links,
             // Paid by strangers and by who is refused. A site behind one address may have hundreds of agents.
             by_address: Attempts::new(100, Duration::from_millis(100)),
             // Paid by agents: each renewal writes a row. One that gets its certificate needs the next one in hours.
@@ -67,6 +74,18 @@ impl ExpiredRenewals {
             .authority
             .issue_agent(identity.agent_id, &request.csr_der, now)
             .map_err(pki_problem)?;
+        let next = issued.chain.first().and_then(|leaf| self.authority.identify(leaf).ok());
+        if let Some(next) = next
+            && let Err(problem) = self.links.renews(&identity, &next, UnixMicros::now())
+        {
+            tracing::error!(agent = %identity.agent_id, "one expired certificate was shown by two; both are kept out");
+            let mut row = audit(visitor, &identity);
+            row.action = "agent.quarantine";
+            row.detail = format!("certificate {} was replaced and is still in use", identity.serial);
+            let kept_out = Quarantine::of_copies(identity.agent_id, row.time);
+            self.store.quarantine_put(kept_out, row).await.map_err(store_problem)?;
+            return Err(problem);
+        }
         // Before the answer: no certificate leaves without its row.
         self.store
             .audit_insert(audit(visitor, &identity))
@@ -146,17 +165,9 @@ fn overloaded(_wait: Duration) -> Problem {
 }
 
 fn audit(visitor: &Visitor, identity: &AgentIdentity) -> Audit {
-    let agent = identity.agent_id;
     let expired_at = UnixMicros(identity.not_after.saturating_mul(1_000_000));
-    Audit {
-        time: UnixMicros::now(),
-        actor: format!("agent:{agent}"),
-        actor_role: None,
-        action: "agent.renew_expired",
-        resource: format!("agent/{agent}"),
-        detail: format!("certificate {} expired at {expired_at}", identity.serial),
-        peer: visitor.peer.clone(),
-    }
+    let detail = format!("certificate {} expired at {expired_at}", identity.serial);
+    Audit::agent(identity.agent_id, visitor.peer.clone(), "agent.renew_expired", detail)
 }
 
 #[cfg(test)]

@@ -4,8 +4,15 @@ use futures::{StreamExt, stream::BoxStream};
 use opslink::{locale::Language, pb, pb::task_service_server::TaskService, problem::Problem};
 use tonic::{Request, Response, Status};
 
-use super::status::{language, to_status};
-use crate::{authz::Rpc, identity::Gate, task::Engine};
+use crate::{
+    authz::Rpc,
+    identity::Gate,
+    status::{language, to_status},
+    task::{Engine, request::Output},
+};
+
+pub(crate) mod decode;
+pub(crate) mod encode;
 
 /// The service.
 pub struct Service {
@@ -34,13 +41,15 @@ impl TaskService for Service {
     ) -> Result<Response<pb::CreateTaskResponse>, Status> {
         let caller = self.gate.permit(&request, Rpc::CreateTask).await?;
         let language = language(request.metadata());
-        answer(self.engine.create(&caller, request.into_inner()).await, language)
+        let created = self.engine.create(&caller, decode::create(request.into_inner())).await;
+        answer(created.and_then(encode::created), language)
     }
 
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Result<Response<pb::GetTaskResponse>, Status> {
-        self.gate.permit(&request, Rpc::GetTask).await?;
+        let caller = self.gate.permit(&request, Rpc::GetTask).await?;
         let language = language(request.metadata());
-        let task = self.engine.get(&request.into_inner().id).await;
+        let _turn = self.engine.turn(&caller).await;
+        let task = self.engine.get(&request.into_inner().id).await.and_then(encode::task);
         answer(task.map(|task| pb::GetTaskResponse { task: Some(task) }), language)
     }
 
@@ -48,18 +57,25 @@ impl TaskService for Service {
         &self,
         request: Request<pb::ListTasksRequest>,
     ) -> Result<Response<pb::ListTasksResponse>, Status> {
-        self.gate.permit(&request, Rpc::ListTasks).await?;
+        let caller = self.gate.permit(&request, Rpc::ListTasks).await?;
         let language = language(request.metadata());
-        answer(self.engine.list(request.into_inner()).await, language)
+        let _turn = self.engine.turn(&caller).await;
+        let tasks = async { self.engine.list(decode::list(request.get_ref())?).await };
+        answer(tasks.await.map(encode::tasks), language)
     }
 
     async fn list_executions(
         &self,
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
-        self.gate.permit(&request, Rpc::ListExecutions).await?;
+        let caller = self.gate.permit(&request, Rpc::ListExecutions).await?;
         let language = language(request.metadata());
-        answer(self.engine.list_executions(request.into_inner()).await, language)
+        let _turn = self.engine.turn(&caller).await;
+        let executions = async {
+            let request = decode::executions(request.into_inner())?;
+            self.engine.list_executions(request).await
+        };
+        answer(executions.await.map(encode::executions), language)
     }
 
     type WatchTaskStream = BoxStream<'static, Result<pb::WatchTaskResponse, Status>>;
@@ -68,12 +84,20 @@ impl TaskService for Service {
         &self,
         request: Request<pb::WatchTaskRequest>,
     ) -> Result<Response<Self::WatchTaskStream>, Status> {
-        self.gate.permit(&request, Rpc::WatchTask).await?;
+        let caller = self.gate.permit(&request, Rpc::WatchTask).await?;
+        let hold = self.gate.hold_of(&caller, &request, Rpc::WatchTask)?;
         let language = language(request.metadata());
-        let watch = self.engine.watch(request.into_inner()).await;
         let to_status = move |problem: Problem| to_status(&problem, language);
-        let messages = watch.map_err(to_status)?.map(move |message| message.map_err(to_status));
-        Ok(Response::new(messages.boxed()))
+        let request = decode::watch(request.into_inner()).map_err(to_status)?;
+        let reads = (request.output != Output::Nothing).then(|| format!("task/{}", request.task));
+        let _turn = self.engine.turn(&caller).await;
+        let watch = self.engine.watch(request).await.map_err(to_status)?;
+        // Only of what there is: the id of nothing is anybody's text.
+        if let Some(resource) = reads {
+            self.gate.note(&caller, "task.read_output", resource);
+        }
+        let messages = watch.map(move |sent| sent.and_then(encode::sent).map_err(to_status));
+        Ok(Response::new(hold.over(messages)))
     }
 
     async fn cancel_task(
@@ -82,8 +106,14 @@ impl TaskService for Service {
     ) -> Result<Response<pb::CancelTaskResponse>, Status> {
         let caller = self.gate.permit(&request, Rpc::CancelTask).await?;
         let language = language(request.metadata());
-        let task = self.engine.cancel(&caller, request.into_inner()).await;
-        answer(task.map(|task| pb::CancelTaskResponse { task: Some(task) }), language)
+        let task = async {
+            let request = decode::cancel(request.into_inner())?;
+            encode::task(self.engine.cancel(&caller, request).await?)
+        };
+        answer(
+            task.await.map(|task| pb::CancelTaskResponse { task: Some(task) }),
+            language,
+        )
     }
 
     async fn retry_task(
@@ -92,6 +122,10 @@ impl TaskService for Service {
     ) -> Result<Response<pb::RetryTaskResponse>, Status> {
         let caller = self.gate.permit(&request, Rpc::RetryTask).await?;
         let language = language(request.metadata());
-        answer(self.engine.retry(&caller, request.into_inner()).await, language)
+        let retried = async {
+            let request = decode::retry(request.into_inner())?;
+            self.engine.retry(&caller, request).await
+        };
+        answer(retried.await.and_then(encode::retried), language)
     }
 }

@@ -1,6 +1,6 @@
 //! `TokenService`: API tokens for scripts and pipelines.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use opslink::{
     convert, id::TokenId, pb, pb::token_service_server::TokenService, problem::Problem, reason::Reason,
@@ -8,17 +8,15 @@ use opslink::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{
-    page, role_from_pb, role_to_pb,
-    status::{bad_field, language, store_problem, to_status},
-};
+use super::{page, role_from_pb, role_to_pb};
 use crate::{
     authz::Rpc,
     identity::{Caller, Gate, secret},
+    status::{bad_field, language, store_problem, to_status},
     store::{self, Store, record::Token},
 };
 
-const DEFAULT_TTL_SECS: u32 = 30 * 24 * 3600;
+const DEFAULT_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_TTL_SECS: u32 = 365 * 24 * 3600;
 const MAX_NAME_CHARS: usize = 64;
 
@@ -27,7 +25,7 @@ pub struct Service {
     /// Who may.
     pub gate: Gate,
     /// Where tokens are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Store,
 }
 
 impl Service {
@@ -44,10 +42,10 @@ impl Service {
         if role > caller.role {
             return Err(bad_field("role", "must not be above your own"));
         }
-        let ttl_secs = match request.ttl_secs {
-            0 => DEFAULT_TTL_SECS,
+        let ttl = match request.ttl_secs {
+            0 => None,
             secs if secs > MAX_TTL_SECS => return Err(bad_field("ttl_secs", "must be at most 31536000 (365 days)")),
-            secs => secs,
+            secs => Some(Duration::from_secs(secs.into())),
         };
         let secret = secret::with_prefix(secret::TOKEN_PREFIX)
             .map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
@@ -59,7 +57,7 @@ impl Service {
             role,
             created_by: caller.actor.clone(),
             created_at,
-            expires_at: created_at.plus(Duration::from_secs(u64::from(ttl_secs))),
+            expires_at: caller.bound_expiry(created_at, ttl, DEFAULT_TTL)?,
             last_used_at: None,
             revoked: false,
         };
@@ -81,7 +79,7 @@ impl Service {
     async fn list(&self, request: &pb::ListTokensRequest) -> Result<pb::ListTokensResponse, Problem> {
         let size = page::size(request.page_size, 100, 1000)?;
         let after = page::after(&request.page_token)?;
-        let tokens = self.store.token_list().await.map_err(store_problem)?;
+        let tokens = self.store.token_list(None, u32::MAX).await.map_err(store_problem)?;
         let rest = tokens
             .into_iter()
             .filter(|token| after.as_ref().is_none_or(|after| token.id.to_string() < *after));

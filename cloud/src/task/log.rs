@@ -1,50 +1,66 @@
 //! Stored output of one attempt: its index, and its chunks from a place on.
 
 use futures::Stream;
-use opslink::{chunk, id::AttemptId, pb, pb::read_log_request::Start, problem::Problem, reason::Reason};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use opslink::{
+    chunk,
+    event::{Event, EventBody, Level, Note},
+    id::AttemptId,
+    pb,
+    problem::Problem,
+    reason::Reason,
+    time::UnixMicros,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Engine,
-    view::{bad_token, chunk_pb, page_size},
+    answer::{Page, Piece},
+    request::{ListChunks, LogStart, ReadLog},
+    spawn_until,
+    unread::{self, Unread},
 };
-use crate::{service::status::store_problem as problem, store::record::ChunkStart};
+use crate::{
+    blocking::off_thread,
+    status::store_problem as problem,
+    store::{
+        Store,
+        record::{Chunk, ChunkStart},
+    },
+};
 
-/// Chunks of an index page, as in the .proto file.
-const INDEX_MAX: u32 = 10_000;
 /// Payload that is read at once.
-const READ_BYTES: usize = 2 << 20;
+const READ_BYTES: usize = 512 << 10;
 /// Chunks above this size are decoded on a thread that may take its time.
 const DECODE_INLINE_MAX: u64 = 1 << 20;
-/// Messages that wait for the caller.
-const QUEUE: usize = 16;
 
-impl Engine {
+/// Reads stored output. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LogReader {
+    pub(super) store: Store,
+    pub(super) stop: CancellationToken,
+}
+
+impl LogReader {
     /// Lists the chunks of an attempt without their payloads.
     ///
     /// # Errors
-    /// `ATTEMPT_NOT_FOUND`, `INVALID_ARGUMENT` for a bad page, or what the store says.
-    pub async fn list_chunks(&self, request: pb::ListChunksRequest) -> Result<pb::ListChunksResponse, Problem> {
-        let attempt = self.attempt(&request.attempt_id).await?;
-        let page_size = page_size(request.page_size, INDEX_MAX, INDEX_MAX)?;
-        let from = match request.page_token.as_str() {
-            "" => 0,
-            token => token.parse().map_err(|_| bad_token())?,
-        };
+    /// `ATTEMPT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list_chunks(&self, request: ListChunks) -> Result<Page<pb::LogChunk, u64>, Problem> {
+        let ListChunks {
+            attempt,
+            from,
+            page_size,
+        } = request;
+        let attempt = self.attempt(&attempt).await?;
         let chunks = self
             .store
             .chunk_index(attempt, from, page_size)
             .await
             .map_err(problem)?;
-        let full = chunks.len() >= page_size as usize;
-        let next_page_token = match chunks.last() {
-            Some(last) if full && last.outcome.is_none() => last.next_seq().to_string(),
-            Some(_) | None => String::new(),
-        };
-        Ok(pb::ListChunksResponse {
-            chunks: chunks.iter().map(chunk_pb).collect(),
-            next_page_token,
+        let is_full = chunks.len() >= page_size as usize;
+        let last = chunks.last().filter(|last| is_full && last.outcome.is_none());
+        Ok(Page {
+            items: chunks.iter().map(chunk_pb).collect(),
+            next: last.map(Chunk::next_seq),
         })
     }
 
@@ -52,32 +68,26 @@ impl Engine {
     ///
     /// # Errors
     /// `ATTEMPT_NOT_FOUND`, or what the store says.
-    pub async fn read_log(
+    pub(crate) async fn read_log(
         &self,
-        request: pb::ReadLogRequest,
-    ) -> Result<impl Stream<Item = Result<pb::ReadLogResponse, Problem>> + Send + use<>, Problem> {
-        let attempt = self.attempt(&request.attempt_id).await?;
+        request: ReadLog,
+    ) -> Result<impl Stream<Item = Result<Piece, Problem>> + Send + use<>, Problem> {
+        let attempt = self.attempt(&request.attempt).await?;
         let start = match request.start {
-            None => ChunkStart::Seq(0),
-            Some(Start::FromSeq(seq)) => ChunkStart::Seq(seq),
-            Some(Start::FromLine(line)) => ChunkStart::Line(line),
-            Some(Start::TailLines(lines)) => self.tail_start(attempt, lines).await?,
+            LogStart::At(start) => start,
+            LogStart::Tail(lines) => self.tail_start(attempt, lines).await?,
         };
-        let left = if request.max_chunks == 0 {
-            u64::MAX
-        } else {
-            request.max_chunks.into()
-        };
-        let (out, messages) = mpsc::channel(QUEUE);
-        let engine = self.clone();
+        let ReadLog { max_chunks, decode, .. } = request;
+        let (out, messages) = unread::queue();
+        let reader = self.clone();
         // Ends with the stored output, with its caller, or with the engine.
-        self.spawn(async move {
-            if let Err(problem) = engine.send_log(attempt, start, left, request.decode, &out).await {
+        spawn_until(&self.stop, async move {
+            if let Err(problem) = reader.send_log(attempt, start, max_chunks, decode, &out).await {
                 // An error means that the caller has gone.
-                let _ = out.send(Err(problem)).await;
+                let _ = out.send(Err(problem), 0).await;
             }
         });
-        Ok(ReceiverStream::new(messages))
+        Ok(messages)
     }
 
     async fn send_log(
@@ -86,7 +96,7 @@ impl Engine {
         mut start: ChunkStart,
         mut left: u64,
         decoded: bool,
-        out: &mpsc::Sender<Result<pb::ReadLogResponse, Problem>>,
+        out: &Unread<Result<Piece, Problem>>,
     ) -> Result<(), Problem> {
         while left > 0 {
             let chunks = self
@@ -99,20 +109,18 @@ impl Engine {
             for chunk in chunks.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 let mut chunk = chunk_pb(chunk);
                 let mut events = Vec::new();
+                let bytes = match decoded {
+                    true => unread::decoded_bytes(&chunk),
+                    false => chunk.payload.len(),
+                };
+                let Ok(place) = out.place(bytes).await else {
+                    return Ok(());
+                };
                 if decoded {
-                    events = decode(chunk.clone()).await?;
+                    events = decode_or_tell(&chunk).await;
                     chunk.payload.clear();
                 }
-                if out
-                    .send(Ok(pb::ReadLogResponse {
-                        chunk: Some(chunk),
-                        events,
-                    }))
-                    .await
-                    .is_err()
-                {
-                    return Ok(());
-                }
+                place.put(Ok(Piece { chunk, events }));
                 left -= 1;
             }
         }
@@ -138,20 +146,66 @@ impl Engine {
     }
 }
 
-/// Decodes a chunk into wire events; big ones on a thread that may take its time.
-pub(super) async fn decode(chunk: pb::LogChunk) -> Result<Vec<pb::Event>, Problem> {
+/// The form of a stored chunk that travels; shares the payload.
+pub(super) fn chunk_pb(chunk: &Chunk) -> pb::LogChunk {
+    pb::LogChunk {
+        attempt_id: chunk.attempt_id.to_string(),
+        first_seq: chunk.first_seq,
+        event_count: chunk.event_count,
+        first_line: chunk.first_line,
+        line_count: chunk.line_count,
+        raw_size: chunk.raw_size,
+        first_time_us: chunk.first_time.0,
+        last_time_us: chunk.last_time.0,
+        codec: chunk.codec,
+        payload: chunk.payload.clone(),
+        outcome: chunk.outcome.clone().map(Into::into),
+    }
+}
+
+/// The events of a chunk; one that cannot be decoded becomes one note that says so: it costs itself only.
+pub(super) async fn decode_or_tell(chunk: &pb::LogChunk) -> Vec<Event> {
+    match decode(chunk.clone()).await {
+        Ok(events) => events,
+        Err(_) => {
+            let last = chunk::next_seq(chunk).saturating_sub(1);
+            let message = format!("events {} to {last} cannot be read", chunk.first_seq);
+            vec![unreadable(chunk.first_time_us, message)]
+        }
+    }
+}
+
+/// What stands for all output from this event on, when what is stored of it cannot be read.
+pub(super) fn left_out(first_seq: u64) -> Event {
+    let message = format!("what is stored from event {first_seq} on cannot be read");
+    unreadable(UnixMicros::now().0, message)
+}
+
+fn unreadable(time_us: i64, message: String) -> Event {
+    let note = Note {
+        level: Level::Error,
+        reason: Reason::ChunkInvalid.code().to_owned(),
+        message,
+    };
+    Event {
+        time_us,
+        body: EventBody::Note(note),
+    }
+}
+
+/// Decodes a chunk; big ones on a thread that may take its time.
+async fn decode(chunk: pb::LogChunk) -> Result<Vec<Event>, Problem> {
     let invalid = |attempt: &str, detail: &dyn std::fmt::Display| {
         Problem::new(Reason::ChunkInvalid)
             .with("attempt", attempt)
             .with("detail", detail)
     };
-    let events = |chunk: &pb::LogChunk| chunk::decode(chunk).map(|events| events.into_iter().map(Into::into).collect());
     let attempt = chunk.attempt_id.clone();
     let decoded = if chunk.raw_size <= DECODE_INLINE_MAX {
-        events(&chunk)
+        chunk::decode(&chunk)
     } else {
-        let work = tokio::task::spawn_blocking(move || events(&chunk)).await;
-        work.map_err(|error| invalid(&attempt, &error))?
+        let work = off_thread(move || chunk::decode(&chunk)).await;
+        work.ok_or_else(|| invalid(&attempt, &"the thread that decoded it was ended"))?
     };
     decoded.map_err(|error| invalid(&attempt, &error))
 }

@@ -10,12 +10,16 @@
 //!     canceled ◄──────────── canceled ◄────────────┤  │ Ended            │  │ Ended
 //!                               │ │   Missing, was │  ▼                  │  ▼
 //!     expired  ◄────────────────┘ │   canceled     │ succeeded · failed · timed_out · canceled
-//!              QueueExpired       │                │                     │
+//!       QueueExpired, AgentAbsent │                │                     │
 //!     expired  ◄──────────────────┼────────────────┤ Missing, too late   │
-//!     refused  ◄──────────────────┼────────────────┤ Refused             │
+//!     refused  ◄──────────────────┼────────────────┤ Refused ────────────┤ (only while nothing has started)
 //!     lost     ◄──────────────────┴────────────────┴─────────────────────┘
-//!                                    AgentRemoved          Missing, AgentRemoved
+//!                 AgentRemoved, AgentGone, Unanswered,     Missing, AgentRemoved, AgentGone,
+//!                 OutputRefused                            OutputRefused
 //! ```
+//!
+//! A wish to cancel that was noted is never passed over: whatever would bring the execution closer to a start
+//! (`Release`, `Dispatch`) ends it as canceled, and an `Accepted` makes the agent hear of the wish once more.
 //!
 //! An end never changes but by `Retry`, which begins another attempt. `Cancel` of something that was handed over
 //! only notes the wish and tells the agent: the end comes from the agent.
@@ -25,17 +29,23 @@
 //!
 //! `Missing` means: the agent came back and does not know the attempt. Its journal is written before anything starts,
 //! so an attempt that was never accepted did not start and may be sent again; the attempt id is a fencing token,
-//! and an agent that knows it after all answers with the state instead of a second start. One that was accepted and
-//! is now unknown may have run: `lost`, and never retried by itself.
+//! and an agent that knows it after all answers with the state instead of a second start. The cloud may have forgotten,
+//! in a failover, that it was accepted and came to its end: then the agent says `ATTEMPT_REPLAYED`, and it is `lost`. So
+//! is one that was accepted and is now unknown: it may have run, and is never retried by itself.
 
 use opslink::{
     id::AttemptId,
+    reason::Reason,
     task::{ExecutionState, Outcome},
     time::UnixMicros,
 };
 
+mod contradiction;
+mod event;
 #[cfg(test)]
 mod tests;
+
+pub use event::{CancelCause, Event};
 
 /// What the machine knows of an execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +60,7 @@ pub struct Life {
     pub queue_deadline: Option<UnixMicros>,
     /// Somebody asked for its end.
     pub cancel_requested: bool,
-    /// When the agent said that it runs.
+    /// When the agent said that it runs; absent while it is merely accepted.
     pub started_at: Option<UnixMicros>,
     /// When it came to its end.
     pub finished_at: Option<UnixMicros>,
@@ -60,119 +70,13 @@ pub struct Life {
     pub verified: bool,
 }
 
-/// Why somebody wants an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CancelCause {
-    /// A person or program asked.
-    Requested,
-    /// Too many failures in the rollout.
-    RolloutStopped,
-}
-
-/// What can happen to an execution.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Its turn in the rollout has come; it may wait until `deadline`.
-    Release {
-        /// New queue deadline.
-        deadline: Option<UnixMicros>,
-    },
-    /// The agent is there and has a free slot.
-    Dispatch {
-        /// Id for a new attempt; unused when a retry already made one.
-        fresh: AttemptId,
-    },
-    /// The agent has it in its journal, or runs it.
-    Accepted {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// The agent did not start it and never will.
-    Refused {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// UPPER_SNAKE.
-        reason: String,
-        /// One sentence.
-        message: String,
-    },
-    /// The end is stored.
-    Ended {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// How.
-        outcome: Outcome,
-        /// The stored output was compared with the outcome's digests, and they are equal.
-        verified: bool,
-    },
-    /// The stored output was compared later.
-    Verified {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// Somebody wants an end.
-    Cancel(CancelCause),
-    /// The queue deadline has passed.
-    QueueExpired,
-    /// The agent came back and does not know this attempt.
-    Missing {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// The agent was removed for good.
-    AgentRemoved,
-    /// Once more.
-    Retry {
-        /// Id of the new attempt.
-        fresh: AttemptId,
-        /// New queue deadline; unused when it is held.
-        deadline: Option<UnixMicros>,
-        /// Its turn in the rollout has not come.
-        hold: bool,
-    },
-}
-
-impl Event {
-    /// Name for logs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Release { .. } => "release",
-            Self::Dispatch { .. } => "dispatch",
-            Self::Accepted { .. } => "accepted",
-            Self::Refused { .. } => "refused",
-            Self::Ended { .. } => "ended",
-            Self::Verified { .. } => "verified",
-            Self::Cancel(_) => "cancel",
-            Self::QueueExpired => "queue_expired",
-            Self::Missing { .. } => "missing",
-            Self::AgentRemoved => "agent_removed",
-            Self::Retry { .. } => "retry",
-        }
-    }
-
-    /// The attempt that the event is about, for events that an agent causes.
-    const fn about(&self) -> Option<AttemptId> {
-        match self {
-            Self::Accepted { attempt }
-            | Self::Refused { attempt, .. }
-            | Self::Ended { attempt, .. }
-            | Self::Verified { attempt }
-            | Self::Missing { attempt } => Some(*attempt),
-            Self::Release { .. }
-            | Self::Dispatch { .. }
-            | Self::Cancel(_)
-            | Self::QueueExpired
-            | Self::AgentRemoved
-            | Self::Retry { .. } => None,
-        }
-    }
-}
-
 /// What is to be done once the new state is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Effect {
     /// Hand the task to the link, under this attempt id.
     Send(AttemptId),
+    /// Hand it to the link too late to be started: the agent says what it knows of it.
+    Ask(AttemptId),
     /// Tell the agent to end this attempt.
     SendCancel(AttemptId),
     /// Tell the agent that the cloud has this attempt for good.
@@ -195,7 +99,7 @@ pub struct Illegal {
 ///
 /// # Errors
 /// [`Illegal`] when the event means nothing here: late, repeated, or about another attempt.
-pub fn step(life: &Life, event: &Event, now: UnixMicros) -> Result<(Life, Vec<Action>), Illegal> {
+pub fn step(life: &Life, event: &Event, now: UnixMicros) -> Result<(Life, Vec<Effect>), Illegal> {
     use ExecutionState as S;
     let illegal = || Illegal {
         state: life.state,
@@ -209,33 +113,61 @@ pub fn step(life: &Life, event: &Event, now: UnixMicros) -> Result<(Life, Vec<Ac
     let handed_over = matches!(life.state, S::Dispatched | S::Running);
 
     let actions = match event {
+        Event::Release { .. } if life.state == S::Held && life.cancel_requested => cancel(&mut next, now),
         Event::Release { deadline } if life.state == S::Held => {
             next.state = S::Queued;
             next.queue_deadline = *deadline;
             vec![]
         }
-        Event::Dispatch { fresh } if life.state == S::Queued => {
+        Event::Dispatch { .. } if life.state == S::Queued && life.cancel_requested => cancel(&mut next, now),
+        Event::Dispatch { .. } if life.state == S::Queued && too_late(life, now) => {
+            end(&mut next, now, expired(now));
+            vec![Effect::Finished]
+        }
+        Event::Dispatch { fresh, start_by } if life.state == S::Queued => {
             let attempt = life.attempt.unwrap_or(*fresh);
             if life.attempt.is_none() {
                 next.attempt = Some(attempt);
                 next.number = life.number.saturating_add(1);
             }
             next.state = S::Dispatched;
-            vec![Action::Send(attempt)]
+            next.queue_deadline = earlier(life.queue_deadline, *start_by);
+            vec![Effect::Send(attempt)]
         }
         Event::Dispatch { .. } if life.state == S::Dispatched => {
-            vec![Action::Send(life.attempt.ok_or_else(illegal)?)]
+            let attempt = life.attempt.ok_or_else(illegal)?;
+            vec![send_again(life, attempt, now)]
         }
-        Event::Accepted { .. } if life.state == S::Dispatched => {
+        Event::Accepted { attempt, started } if handed_over => {
             next.state = S::Running;
-            next.started_at = Some(now);
-            vec![]
+            next.started_at = life.started_at.or(started.then_some(now));
+            if !life.cancel_requested && next == *life {
+                return Err(illegal());
+            }
+            // The agent may have heard of the wish before it knew the attempt, and ignored it.
+            let wish = life.cancel_requested.then_some(Effect::SendCancel(*attempt));
+            wish.into_iter().collect()
         }
-        Event::Refused { reason, message, .. } if life.state == S::Dispatched => {
-            // A wish to end it came first: then this is how it was fulfilled.
-            let state = if life.cancel_requested { S::Canceled } else { S::Refused };
+        // The cloud has given it up, and the agent has it after all: an end never changes, so the work must.
+        Event::Accepted { attempt, .. } if given_up(life.state) => vec![Effect::SendCancel(*attempt)],
+        // The agent has had it before and keeps its end no more, so the cloud had that end, and lost it in a failover.
+        Event::Refused { reason, .. } if reason == Reason::AttemptReplayed.code() && handed_over => {
+            let message = "it has run on this agent before, and how it ended is not known here any more";
+            end(&mut next, now, lost(reason, message, now));
+            vec![Effect::Finished]
+        }
+        Event::Refused { reason, message, .. } if life.state == S::Dispatched || is_merely_accepted(life) => {
+            // A wish to end it came first: then this is how it was fulfilled. An agent refuses so only what this cloud
+            // canceled, also when its word comes before the wish is known here.
+            let state = if life.cancel_requested || reason == Reason::Canceled.code() {
+                S::Canceled
+            } else if is_lateness(reason) {
+                S::Expired
+            } else {
+                S::Refused
+            };
             end(&mut next, now, nothing_ran(state, reason, message, now));
-            vec![Action::Finished]
+            vec![Effect::Finished]
         }
         Event::Ended {
             outcome,
@@ -244,77 +176,82 @@ pub fn step(life: &Life, event: &Event, now: UnixMicros) -> Result<(Life, Vec<Ac
         } if handed_over && outcome.state.is_terminal() => {
             next.started_at = life.started_at.or(Some(now));
             next.verified = *verified;
-            end(&mut next, now, outcome.clone());
-            vec![Action::Archive(*attempt), Action::Finished]
+            end(&mut next, now, contradiction::believable(outcome));
+            vec![Effect::Archive(*attempt), Effect::Finished]
         }
         // The end was stored before the agent heard of it: it must hear it again, or it keeps the journal for ever.
-        Event::Ended { attempt, .. } if life.state.is_terminal() => vec![Action::Archive(*attempt)],
+        Event::Ended { attempt, .. } if life.state.is_terminal() => vec![Effect::Archive(*attempt)],
         Event::Verified { .. } if life.state.is_terminal() => {
             next.verified = true;
             vec![]
         }
+        Event::OutputRefused { attempt, detail } if handed_over => {
+            let message = format!("its output cannot be kept ({detail}); it may have run, and may still");
+            end(&mut next, now, lost(Reason::ChunkInvalid.code(), &message, now));
+            vec![Effect::SendCancel(*attempt), Effect::Finished]
+        }
         Event::Cancel(cause) if waiting => {
             next.cancel_requested = true;
             let (reason, message) = match cause {
-                CancelCause::Requested => ("CANCELED", "canceled before it started"),
-                CancelCause::RolloutStopped => ("ROLLOUT_STOPPED", "not started: too many executions failed before it"),
+                CancelCause::Requested => (Reason::Canceled, "canceled before it started"),
+                CancelCause::RolloutStopped => (
+                    Reason::RolloutStopped,
+                    "not started: too many executions failed before it",
+                ),
             };
-            end(&mut next, now, nothing_ran(S::Canceled, reason, message, now));
-            vec![Action::Finished]
+            end(&mut next, now, nothing_ran(S::Canceled, reason.code(), message, now));
+            vec![Effect::Finished]
         }
         Event::Cancel(CancelCause::Requested) if handed_over => {
             next.cancel_requested = true;
-            vec![Action::SendCancel(life.attempt.ok_or_else(illegal)?)]
+            vec![Effect::SendCancel(life.attempt.ok_or_else(illegal)?)]
+        }
+        Event::QueueExpired | Event::AgentAbsent if life.state == S::Queued && life.cancel_requested => {
+            cancel(&mut next, now)
         }
         Event::QueueExpired if life.state == S::Queued && too_late(life, now) => {
             end(&mut next, now, expired(now));
-            vec![Action::Finished]
+            vec![Effect::Finished]
         }
-        Event::Missing { attempt } if life.state == S::Dispatched => {
-            if life.cancel_requested {
-                end(
-                    &mut next,
-                    now,
-                    nothing_ran(S::Canceled, "CANCELED", "canceled before it started", now),
-                );
-                vec![Action::Finished]
-            } else if too_late(life, now) {
-                end(&mut next, now, expired(now));
-                vec![Action::Finished]
-            } else {
-                vec![Action::Send(*attempt)]
-            }
+        Event::AgentAbsent if life.state == S::Queued => {
+            let message = "the agent went away while it waited for a slot, and it was not meant to wait for the agent";
+            let reason = Reason::QueueExpired.code();
+            end(&mut next, now, nothing_ran(S::Expired, reason, message, now));
+            vec![Effect::Finished]
         }
+        Event::Missing { attempt } if life.state == S::Dispatched => vec![send_again(life, *attempt, now)],
         Event::Missing { .. } if life.state == S::Running => {
-            end(
-                &mut next,
-                now,
-                lost(
-                    "ATTEMPT_FORGOTTEN",
-                    "the agent came back and knows nothing of it; it may have run",
-                    now,
-                ),
-            );
-            vec![Action::Finished]
+            let message = "the agent came back and knows nothing of it; it may have run";
+            end(&mut next, now, lost(Reason::AttemptForgotten.code(), message, now));
+            vec![Effect::Finished]
         }
         Event::AgentRemoved if waiting => {
             let message = "the agent was removed before it started";
-            end(&mut next, now, nothing_ran(S::Canceled, "AGENT_REMOVED", message, now));
-            vec![Action::Finished]
+            let reason = Reason::AgentRemoved.code();
+            end(&mut next, now, nothing_ran(S::Canceled, reason, message, now));
+            vec![Effect::Finished]
         }
         Event::AgentRemoved if handed_over => {
-            end(
-                &mut next,
-                now,
-                lost(
-                    "AGENT_REMOVED",
-                    "the agent was removed; it may have run, and may still",
-                    now,
-                ),
-            );
-            vec![Action::Finished]
+            let message = "the agent was removed; it may have run, and may still";
+            end(&mut next, now, lost(Reason::AgentRemoved.code(), message, now));
+            vec![Effect::Finished]
         }
-        Event::Retry { fresh, deadline, hold } if life.state.is_terminal() => {
+        Event::AgentGone if handed_over => {
+            let message = "the agent has not come back; it may have run, and may still";
+            end(&mut next, now, lost(Reason::AgentGone.code(), message, now));
+            vec![Effect::Finished]
+        }
+        Event::Unanswered if life.state == S::Dispatched && too_late(life, now) => {
+            let message = "it was handed to the agent, which has not answered since; it may have run";
+            end(&mut next, now, lost(Reason::AgentGone.code(), message, now));
+            vec![Effect::Finished]
+        }
+        Event::Retry {
+            of,
+            fresh,
+            deadline,
+            hold,
+        } if life.state.is_terminal() && *of == life.attempt => {
             next = Life {
                 state: if *hold { S::Held } else { S::Queued },
                 attempt: Some(*fresh),
@@ -334,17 +271,65 @@ pub fn step(life: &Life, event: &Event, now: UnixMicros) -> Result<(Life, Vec<Ac
         | Event::Refused { .. }
         | Event::Ended { .. }
         | Event::Verified { .. }
+        | Event::OutputRefused { .. }
         | Event::Cancel(_)
         | Event::QueueExpired
+        | Event::AgentAbsent
         | Event::Missing { .. }
         | Event::AgentRemoved
+        | Event::AgentGone
+        | Event::Unanswered
         | Event::Retry { .. } => return Err(illegal()),
     };
     Ok((next, actions))
 }
 
+/// What was handed over and is not known to have arrived. What may not start any more is sent too: only the agent knows
+/// whether it never had it, or has carried it out.
+fn send_again(life: &Life, attempt: AttemptId, now: UnixMicros) -> Effect {
+    if life.cancel_requested || too_late(life, now) {
+        Effect::Ask(attempt)
+    } else {
+        Effect::Send(attempt)
+    }
+}
+
 fn too_late(life: &Life, now: UnixMicros) -> bool {
     life.queue_deadline.is_some_and(|deadline| deadline <= now)
+}
+
+fn earlier(a: Option<UnixMicros>, b: Option<UnixMicros>) -> Option<UnixMicros> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// In the agent's journal, and nothing has started.
+fn is_merely_accepted(life: &Life) -> bool {
+    life.state == ExecutionState::Running && life.started_at.is_none()
+}
+
+/// Ends that the cloud itself decides: an agent may be at work all the same.
+const fn given_up(state: ExecutionState) -> bool {
+    use ExecutionState as S;
+    match state {
+        S::Refused | S::Expired | S::Canceled | S::Lost => true,
+        S::Held | S::Queued | S::Dispatched | S::Running | S::Succeeded | S::Failed | S::TimedOut => false,
+    }
+}
+
+/// Says whether a refusal means that it came too late to be started.
+fn is_lateness(reason: &str) -> bool {
+    reason == Reason::QueueExpired.code() || reason == Reason::EnvelopeExpired.code()
+}
+
+/// Carries out a wish to cancel before anything started.
+fn cancel(life: &mut Life, now: UnixMicros) -> Vec<Effect> {
+    let (reason, message) = (Reason::Canceled.code(), "canceled before it started");
+    let outcome = nothing_ran(ExecutionState::Canceled, reason, message, now);
+    end(life, now, outcome);
+    vec![Effect::Finished]
 }
 
 fn end(life: &mut Life, now: UnixMicros, outcome: Outcome) {
@@ -363,12 +348,13 @@ fn nothing_ran(state: ExecutionState, reason: &str, message: &str, now: UnixMicr
         streams: Vec::new(),
         started_time_us: 0,
         finished_time_us: now.0,
+        events: None,
     }
 }
 
 fn expired(now: UnixMicros) -> Outcome {
     let message = "the agent did not come, or had no free slot, before the queue time was over";
-    nothing_ran(ExecutionState::Expired, "QUEUE_EXPIRED", message, now)
+    nothing_ran(ExecutionState::Expired, Reason::QueueExpired.code(), message, now)
 }
 
 fn lost(reason: &str, message: &str, now: UnixMicros) -> Outcome {

@@ -5,222 +5,377 @@
 //! changes of an execution go through [`commit`]: one step of the machine, one conditional write, and only then the
 //! actions that follow.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
+use futures::Stream;
 use opslink::{
-    id::{AgentId, AttemptId, TaskId},
+    id::{AgentId, TaskId},
+    pb,
     problem::Problem,
     reason::Reason,
 };
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::Directory,
-    background, ingest,
-    link::{self, Links},
-    service::status::store_problem as problem,
-    store::{self, Store},
+    identity::Caller,
+    link::Links,
+    signals::{Due, LocalSignals, Told},
+    store::{Store, record::Audit},
     tail::Tails,
+    work::{self, Worker},
 };
 
+pub(crate) mod answer;
 mod attach;
-pub(crate) mod book;
+mod book;
 mod cancel;
 pub(crate) mod commit;
+mod config;
 mod dispatch;
-pub(crate) mod events;
+mod expiry;
+mod heard;
+mod info;
+mod ingest;
+mod intent;
+mod left_alone;
+mod life;
 mod log;
 pub mod machine;
-mod replays;
+mod outgoing;
+mod presence;
+mod preview;
+mod reachable;
+mod refusals;
+mod removal;
+pub(crate) mod request;
 mod retry;
 mod rollout;
 mod signer;
 mod submit;
+mod sweep;
+pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
-pub(crate) mod verify;
+mod turns;
+mod unread;
+mod verify;
 pub(crate) mod view;
 mod watch;
+mod words;
 
-use book::{Book, TaskInfo};
-use replays::Replays;
+use answer::{Created, ExecutionView, Page, Piece, Sent, TaskView};
+use attach::Attach;
+use book::Book;
+use cancel::Cancel;
+use commit::Commit;
+pub use config::Config;
+use dispatch::Dispatch;
+use expiry::Expiry;
+use heard::Hearing;
+pub(crate) use info::QUEUE_TTL_DEFAULT_SECS;
+use ingest::Ingest;
+use log::LogReader;
+use outgoing::Outgoing;
+use presence::Presence;
+use reachable::Reachable;
+use removal::Removal;
+pub use removal::RemovalError;
+use request::{CancelTask, CreateTask, ListChunks, ListExecutions, ListTasks, ReadLog, RetryTask, WatchTask};
+use retry::Retry;
+use rollout::Rollouts;
 pub use signer::{Error as SignerError, Signer};
+use submit::Submit;
+use sweep::Sweep;
+use turns::{Turn, Turns};
+use verify::Comparisons;
+use view::View;
+use watch::Watches;
 
-/// Limits of the engine.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Attempts at work at the same time, per agent; the rest waits in the store.
-    pub slots_per_agent: usize,
-    /// Agents that are greeted, or whose queues are handed out, at the same time.
-    pub concurrency: usize,
-    /// Between two looks for what nobody woke us for.
-    pub reconcile_every: Duration,
-    /// Heartbeat of watches.
-    pub watch_heartbeat: Duration,
-    /// Of links.
-    pub link: link::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            slots_per_agent: 64,
-            concurrency: 64,
-            reconcile_every: Duration::from_secs(10),
-            watch_heartbeat: Duration::from_secs(15),
-            link: link::Config::default(),
-        }
-    }
-}
-
-/// Everything about tasks. Cheap to clone; every clone is the same engine.
+/// Everything about tasks: each call is passed to the part that does it. Cheap to clone; every clone is the same engine.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
-
-/// What an engine consists of; only this crate sees inside.
-pub struct Inner {
-    pub(crate) config: Config,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) directory: Directory,
-    pub(crate) links: Links,
-    pub(crate) signer: Arc<Signer>,
-    pub(crate) tails: Tails,
-    pub(crate) book: Book,
-    replays: Replays,
-    events: mpsc::Sender<events::Note>,
-    /// Ended attempts whose output is to be compared with its digests.
-    unverified: mpsc::Sender<AttemptId>,
-    asked: verify::Asked,
-    /// Tasks whose rollout has something to decide.
-    rollouts: Mutex<BTreeSet<TaskId>>,
-    rollout_due: Notify,
-    gate: Arc<Semaphore>,
-    stop: CancellationToken,
+pub struct Engine {
+    submit: Submit,
+    retry: Retry,
+    cancel: Cancel,
+    removal: Removal,
+    view: View,
+    watches: Watches,
+    logs: LogReader,
+    turns: Turns,
+    links: Links,
 }
-
-impl std::ops::Deref for Engine {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
-/// Ended attempts that may wait for their comparison; two words each.
-const UNVERIFIED_MAX: usize = 65_536;
 
 impl Engine {
     /// Starts the engine with its links and its background work; all of it stops with `stop`.
     ///
-    /// Nothing is read from the store here: what is open is picked up agent by agent, as they attach.
-    pub fn start(
-        store: Arc<dyn Store>,
-        directory: Directory,
-        signer: Signer,
-        config: Config,
-        stop: CancellationToken,
-    ) -> Self {
-        let (links, inbox) = Links::new(config.link.clone());
-        let (events, events_rx) = mpsc::channel(events::QUEUE_MAX);
-        let (unverified, unverified_rx) = mpsc::channel(UNVERIFIED_MAX);
-        let engine = Self(Arc::new(Inner {
-            book: Book::new(config.slots_per_agent),
-            replays: Replays::default(),
-            gate: Arc::new(Semaphore::new(config.concurrency)),
-            store,
-            directory,
-            links,
-            signer: Arc::new(signer),
-            tails: Tails::default(),
-            events,
-            unverified,
-            asked: verify::Asked::default(),
-            rollouts: Mutex::default(),
-            rollout_due: Notify::new(),
-            stop,
-            config,
-        }));
-        // The road back: links → ingest → events. Each ends with `stop`; what is queued then is not acknowledged,
-        // so the agents send it again.
-        engine.spawn(ingest::run(engine.clone(), inbox.chunks));
-        engine.spawn(attach::run(engine.clone(), inbox.reports));
-        engine.spawn(events::run(engine.clone(), events_rx));
+    /// Nothing is read from the store here: what is open is picked up agent by agent, as they attach, and by the sweep.
+    pub fn start(store: Store, directory: Directory, signer: Signer, config: Config, stop: CancellationToken) -> Self {
+        let (links, inbox) = Links::new(config.link);
+        let tails = Tails::default();
+        let agents_due = Arc::new(Due::default());
+        let work_due = Arc::new(Told::default());
+        let reachable = Reachable::new(config.return_within);
+        let presence = Presence::new(links.clone(), reachable.clone());
+        let signals = config.signals.put(Arc::new(LocalSignals::new(
+            links.clone(),
+            tails.clone(),
+            Arc::clone(&agents_due),
+            Arc::clone(&work_due),
+        )));
+        let gate = Arc::new(Semaphore::new(config.concurrency));
+        let (hearing, words) = Hearing::new();
+        let commit = Commit {
+            book: Book::new(config.slots_per_agent, Arc::clone(&signals)),
+            store: store.clone(),
+            outgoing: Outgoing::new(links.clone(), signer),
+            signals,
+        };
+        let dispatch = Dispatch::new(commit.clone(), presence.clone(), Arc::clone(&gate), stop.clone());
+        let removal = Removal {
+            commit: commit.clone(),
+            directory: directory.clone(),
+        };
+        let attach = Attach {
+            commit: commit.clone(),
+            hearing: hearing.clone(),
+            directory: directory.clone(),
+            links: links.clone(),
+            gate,
+            turns: Arc::default(),
+            presence: presence.clone(),
+            reachable: reachable.clone(),
+            stop: stop.clone(),
+        };
+        let ingest = Ingest {
+            store: store.clone(),
+            book: commit.book.clone(),
+            links: links.clone(),
+            hearing,
+            signals: Arc::clone(&commit.signals),
+        };
+        let sweep = Sweep {
+            commit: commit.clone(),
+            dispatch: dispatch.clone(),
+            presence: presence.clone(),
+            attach: attach.clone(),
+            every: config.reconcile_every,
+        };
+        // The road back: links → ingest → words → commit. Each ends with `stop`; what is queued then is not
+        // acknowledged, so the agents send it again.
+        spawn_until(&stop, ingest.run(inbox.chunks));
+        spawn_until(&stop, attach.run(inbox.reports));
+        spawn_until(&stop, heard::run(commit.clone(), links.clone(), words));
         // Beside the road.
-        engine.spawn(rollout::run(engine.clone()));
-        engine.spawn(verify::run(engine.clone(), unverified_rx));
-        engine.spawn(background::expire_queues(engine.clone()));
-        engine.spawn(background::write_signs_of_life(engine.clone()));
-        engine
+        spawn_until(&stop, dispatch.clone().run(agents_due));
+        let workers: [Arc<dyn Worker>; 4] = [
+            Arc::new(Rollouts {
+                commit: commit.clone(),
+                dispatch: dispatch.clone(),
+            }),
+            Arc::new(Comparisons { commit: commit.clone() }),
+            Arc::new(removal.clone()),
+            Arc::new(Expiry {
+                commit: commit.clone(),
+                presence: presence.clone(),
+                every: config.reconcile_every,
+                reachable,
+                answer_within: config.answer_within,
+                lost_after: config.lost_after,
+            }),
+        ];
+        for worker in workers {
+            let told = work_due.of(worker.kind());
+            spawn_until(&stop, work::run(store.clone(), worker, told, config.reconcile_every));
+        }
+        spawn_until(&stop, sweep.run());
+        spawn_until(&stop, presence.clone().run(store.clone(), directory.clone()));
+
+        let view = View {
+            store: store.clone(),
+            directory: directory.clone(),
+        };
+        // What only looks stands in a line of its own.
+        let for_callers = View {
+            store: store.for_callers(),
+            directory: directory.clone(),
+        };
+        Self {
+            submit: Submit {
+                commit: commit.clone(),
+                dispatch: dispatch.clone(),
+                view: view.clone(),
+                directory: directory.clone(),
+                presence: presence.clone(),
+            },
+            retry: Retry {
+                commit: commit.clone(),
+                dispatch,
+                view: view.clone(),
+                directory: directory.clone(),
+                presence,
+            },
+            cancel: Cancel { commit, view },
+            removal,
+            watches: Watches {
+                view: for_callers.clone(),
+                tails,
+                heartbeat: config.watch_heartbeat,
+                stop: stop.clone(),
+            },
+            logs: LogReader {
+                store: for_callers.store.clone(),
+                stop,
+            },
+            view: for_callers,
+            turns: Turns::default(),
+            links,
+        }
     }
 
     /// The links of all agents.
-    pub fn links(&self) -> &Links {
+    pub const fn links(&self) -> &Links {
         &self.links
     }
 
-    /// Ends what an agent that was just removed can no longer do, and its link.
+    /// Creates a task and starts it. What was begun goes on when the caller goes away.
     ///
     /// # Errors
-    /// What the store says.
-    pub async fn agent_removed(&self, agent: AgentId) -> Result<(), Problem> {
-        self.links.disconnect(agent, Problem::new(Reason::CertificateRevoked));
-        let open = self.store.execution_open(agent).await.map_err(problem)?;
-        self.change_all(open, |_| vec![machine::Event::AgentRemoved])
-            .await
-            .map_err(problem)?;
-        Ok(())
+    /// What is wrong with the request or its targets, see the catalogue; or what the store says.
+    pub(crate) async fn create(&self, caller: &Caller, request: CreateTask) -> Result<Created, Problem> {
+        self.submit.create(caller, request).await
     }
 
-    /// Runs `work` until it is done or the engine stops.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = work => {}
-            }
-        });
+    /// Retries executions that have ended. What was begun goes on when the caller goes away.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `AGENT_NOT_FOUND`, `AGENT_OFFLINE`, or what the store
+    /// says.
+    pub(crate) async fn retry(&self, caller: &Caller, request: RetryTask) -> Result<Created, Problem> {
+        self.retry.retry(caller, request).await
     }
 
-    /// What the executions of a task share, from memory or from the store.
-    pub(crate) async fn info(&self, task: TaskId) -> store::Result<Arc<TaskInfo>> {
-        if let Some(info) = self.book.info(task) {
-            return Ok(info);
-        }
-        let stored = self.store.task_get(task).await?;
-        let stored = stored.ok_or_else(|| store::Error::NotFound {
-            what: "task",
-            name: task.to_string(),
-        })?;
-        Ok(self.book.keep_info(TaskInfo::read(&stored)?))
+    /// Asks for the end of a task, or of some of its executions. What was begun goes on when the caller goes away.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn cancel(&self, caller: &Caller, request: CancelTask) -> Result<TaskView, Problem> {
+        self.cancel.cancel(caller, request).await
     }
 
-    /// The infos of the tasks of these executions.
-    pub(crate) async fn infos(
+    /// Removes an agent for good, and ends what it had to do. What was begun goes on when the caller goes away.
+    ///
+    /// # Errors
+    /// See [`RemovalError`].
+    pub async fn remove_agent(&self, agent: AgentId, audit: Audit) -> Result<(), RemovalError> {
+        self.removal.remove(agent, audit).await
+    }
+
+    /// Waits until it is the caller's turn to read. Held while a call reads; a stream only needs it to begin.
+    pub(crate) async fn turn(&self, caller: &Caller) -> Turn {
+        self.turns.of(&caller.actor).await
+    }
+
+    /// Returns one task. `id` may be an unambiguous prefix.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, `TASK_ID_AMBIGUOUS`, or what the store says.
+    pub(crate) async fn get(&self, id: &str) -> Result<TaskView, Problem> {
+        self.view.get(id).await
+    }
+
+    /// Lists tasks, newest first.
+    ///
+    /// # Errors
+    /// `AGENT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list(&self, request: ListTasks) -> Result<Page<TaskView, TaskId>, Problem> {
+        self.view.list(request).await
+    }
+
+    /// Lists the executions of a task in agent name order.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list_executions(
         &self,
-        tasks: impl Iterator<Item = TaskId>,
-    ) -> store::Result<BTreeMap<TaskId, Arc<TaskInfo>>> {
-        let mut infos = BTreeMap::new();
-        for task in tasks {
-            if let Entry::Vacant(place) = infos.entry(task) {
-                place.insert(self.info(task).await?);
-            }
-        }
-        Ok(infos)
+        request: ListExecutions,
+    ) -> Result<Page<ExecutionView, String>, Problem> {
+        self.view.list_executions(request).await
     }
 
-    /// Wakes the rollout of a task.
-    pub(crate) fn wake_rollout(&self, task: TaskId) {
-        self.rollouts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(task);
-        self.rollout_due.notify_one();
+    /// Watches a task. See the .proto file for the order of the messages.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn watch(
+        &self,
+        request: WatchTask,
+    ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
+        self.watches.watch(request).await
     }
+
+    /// Lists the chunks of an attempt without their payloads.
+    ///
+    /// # Errors
+    /// `ATTEMPT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list_chunks(&self, request: ListChunks) -> Result<Page<pb::LogChunk, u64>, Problem> {
+        self.logs.list_chunks(request).await
+    }
+
+    /// Sends the stored chunks of an attempt from a place on.
+    ///
+    /// # Errors
+    /// `ATTEMPT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn read_log(
+        &self,
+        request: ReadLog,
+    ) -> Result<impl Stream<Item = Result<Piece, Problem>> + Send + use<>, Problem> {
+        self.logs.read_log(request).await
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// What greetings and looks into queues need to go on.
+    fn attach_gate(&self) -> Arc<Semaphore> {
+        self.submit.dispatch.gate()
+    }
+
+    /// Forgets an attempt, as a process does that dies after a commit.
+    fn forget(&self, agent: AgentId, attempt: opslink::id::AttemptId) {
+        self.submit.commit.book.forget(agent, attempt);
+    }
+
+    /// Lets the time to start an attempt be over, as the book knows it.
+    fn backdate(&self, attempt: opslink::id::AttemptId) {
+        self.submit.commit.book.backdate(attempt);
+    }
+
+    /// Makes the book know an execution under a task that the store does not have, as after a failover.
+    fn misremember(&self, attempt: opslink::id::AttemptId) {
+        self.submit.commit.book.misremember(attempt);
+    }
+}
+
+/// Runs `work` until it is done or `stop` is called.
+fn spawn_until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    });
+}
+
+/// Carries out `work` to its end, whatever becomes of the caller: a commit without its effects is half a thing.
+///
+/// Ends with its own limits, which are those of the store.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let broken = |error| Problem::new(Reason::Internal).with("detail", error);
+    tokio::spawn(work).await.map_err(broken)?
 }

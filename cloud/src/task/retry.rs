@@ -1,4 +1,4 @@
-//! Makes new attempts for executions of a finished task.
+//! Makes new attempts for executions that have ended, whatever the other executions of their task do.
 //!
 //! With a request id the new attempts' ids follow from it, so a repeated request finds them there and makes no others,
 //! also after a restart of the cloud.
@@ -7,7 +7,6 @@ use std::collections::HashSet;
 
 use opslink::{
     id::{AgentId, AttemptId, TaskId},
-    pb,
     problem::Problem,
     reason::Reason,
     task::ExecutionState,
@@ -16,84 +15,166 @@ use opslink::{
 use ring::digest;
 
 use super::{
-    Engine,
-    commit::Intent,
+    answer::{Created, ExecutionView},
+    commit::Commit,
+    dispatch::Dispatch,
+    intent::Intent,
     machine::Event,
-    submit::{count_of_agents, listed, width},
-    view::{EXECUTIONS_MAX, execution_pb},
+    presence::Presence,
+    request::RetryTask,
+    to_the_end,
+    view::{EXECUTIONS_MAX, View},
+    words::{count_of_agents, listed},
 };
-use crate::{identity::Caller, service::status::store_problem as problem, store::record::Execution};
+use crate::{
+    agents::Directory,
+    identity::Caller,
+    status::store_problem as problem,
+    store::record::{Audit, Execution},
+};
 
-impl Engine {
-    /// Retries what did not succeed.
+/// Retries executions. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Retry {
+    pub(super) commit: Commit,
+    pub(super) dispatch: Dispatch,
+    pub(super) view: View,
+    pub(super) directory: Directory,
+    pub(super) presence: Presence,
+}
+
+impl Retry {
+    /// Retries what has ended and did not succeed, whatever the others do.
     ///
     /// # Errors
     /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `AGENT_NOT_FOUND`, `AGENT_OFFLINE`, or what the store
     /// says.
-    pub async fn retry(
-        &self,
-        caller: &Caller,
-        request: pb::RetryTaskRequest,
-    ) -> Result<pb::RetryTaskResponse, Problem> {
-        let id = self.resolve(&request.id).await?;
-        self.task(id).await?;
+    ///
+    /// # Cancel
+    /// What was begun goes on to its end.
+    pub(crate) async fn retry(&self, caller: &Caller, request: RetryTask) -> Result<Created, Problem> {
+        let id = self.view.resolve(&request.task).await?;
+        self.view.task(id).await?;
         let mut wanted = HashSet::new();
         for name in &request.agents {
-            wanted.insert(self.agent_named(name)?);
+            wanted.insert(self.view.agent_named(name)?);
         }
-        let all = self
-            .store
-            .execution_list(id, None, EXECUTIONS_MAX)
-            .await
-            .map_err(problem)?;
-        if !request.request_id.is_empty() {
-            let attempts = self.attempts(id).await?;
-            let answers = |execution: &&Execution| {
-                let hash = request_hash(id, execution.agent_id, &request.request_id);
-                attempts
-                    .of(execution)
-                    .iter()
-                    .any(|attempt| is_made_from(attempt.id, &hash))
-            };
-            let made = all.iter().filter(answers);
-            let made: Vec<_> = made
-                .map(|execution| execution_pb(execution, attempts.of(execution)))
-                .collect();
+        let all = self.executions(id).await?;
+        if let Some(request_id) = &request.request_id {
+            let made = self.made_before(id, &all, request_id).await?;
             if !made.is_empty() {
-                let task = Some(self.task_view(id).await?);
-                return Ok(pb::RetryTaskResponse { task, executions: made });
+                return self.answer(id, made).await;
             }
         }
-        if all.iter().any(|execution| !execution.state.is_terminal()) {
-            return Err(Problem::new(Reason::TaskNotFinished).with("task", id));
-        }
+        let meant = |execution: &&Execution| wanted.is_empty() || wanted.contains(&execution.agent_id);
         let again: Vec<Execution> = all
-            .into_iter()
-            .filter(|execution| wanted.is_empty() || wanted.contains(&execution.agent_id))
-            .filter(|execution| may_retry(execution.state, request.include_lost, !wanted.is_empty()))
+            .iter()
+            .filter(meant)
+            .filter(|execution| may_retry(execution.state, &request))
+            .cloned()
             .collect();
         if again.is_empty() {
-            return Err(Problem::new(Reason::NothingToRetry).with("task", id));
+            let open = all.iter().filter(meant).any(|execution| !execution.state.is_terminal());
+            let reason = if open {
+                Reason::TaskNotFinished
+            } else {
+                Reason::NothingToRetry
+            };
+            return Err(Problem::new(reason).with("task", id));
         }
-        let executions = self.retry_all(caller, id, again, &request).await?;
-        let executions = executions
-            .iter()
-            .map(|execution| execution_pb(execution, &[]))
-            .collect();
-        Ok(pb::RetryTaskResponse {
-            task: Some(self.task_view(id).await?),
-            executions,
+        let audit = caller.audit(
+            "task.retry",
+            format!("task/{id}"),
+            format!("on {}", count_of_agents(again.len())),
+        );
+        let retry = self.clone();
+        to_the_end(async move {
+            let executions = retry.retry_all(id, again, request.request_id.as_deref(), audit).await?;
+            retry.answer(id, executions.into_iter().map(Into::into).collect()).await
         })
+        .await
+    }
+
+    async fn answer(&self, id: TaskId, executions: Vec<ExecutionView>) -> Result<Created, Problem> {
+        Ok(Created {
+            task: self.view.task_view(id).await?,
+            executions,
+            is_preview: false,
+        })
+    }
+
+    async fn executions(&self, id: TaskId) -> Result<Vec<Execution>, Problem> {
+        let store = &self.commit.store;
+        store.execution_list(id, None, EXECUTIONS_MAX).await.map_err(problem)
+    }
+
+    /// Executions that this very request has retried before.
+    async fn made_before(
+        &self,
+        id: TaskId,
+        all: &[Execution],
+        request_id: &str,
+    ) -> Result<Vec<ExecutionView>, Problem> {
+        let attempts = self.view.attempts(id).await?;
+        let answers = |execution: &&Execution| {
+            let hash = request_hash(id, execution.agent_id, request_id);
+            let mut of = attempts.of(execution).iter();
+            of.any(|attempt| is_made_from(attempt.id, &hash))
+        };
+        let made: Vec<_> = all.iter().filter(answers).cloned().collect();
+        // One that a lost answer left unsent.
+        self.dispatch.send_unknown(made.clone()).await.map_err(problem)?;
+        Ok(made.into_iter().map(|execution| attempts.view(execution)).collect())
     }
 
     async fn retry_all(
         &self,
-        caller: &Caller,
         id: TaskId,
         again: Vec<Execution>,
-        request: &pb::RetryTaskRequest,
+        request_id: Option<&str>,
+        audit: Audit,
     ) -> Result<Vec<Execution>, Problem> {
-        let info = self.info(id).await.map_err(problem)?;
+        let info = self.commit.info(id).await.map_err(problem)?;
+        self.check_agents(&again, info.queueing)?;
+        // A rollout decides by itself what of it may start, by the row of work that this writes.
+        let hold = info.has_rollout();
+        let now = UnixMicros::now();
+        let deadline = Some(now.plus(info.queue_ttl));
+        let mut intents = Vec::with_capacity(again.len());
+        for execution in again {
+            let fresh = match request_id {
+                None => AttemptId::new(),
+                Some(request_id) => made_from(now, &request_hash(id, execution.agent_id, request_id)),
+            };
+            let retry = Event::Retry {
+                of: execution.attempt_id,
+                fresh,
+                deadline,
+                hold,
+            };
+            let next = Execution {
+                attempt_id: Some(fresh),
+                ..execution.clone()
+            };
+            let dispatch = if hold {
+                None
+            } else {
+                self.dispatch.reserve(&next, &info, now)
+            };
+            let (dispatch, slot) = dispatch.unzip();
+            let events = std::iter::once(retry).chain(dispatch).map(|event| (event, now));
+            intents.push(Intent::new(execution, info.clone(), events.collect()).with_slot(slot));
+        }
+        let agents: Vec<_> = intents.iter().map(|intent| intent.execution.agent_id).collect();
+        let retried = self.commit.apply(intents, Some(audit)).await;
+        if retried.is_err() {
+            // It may have been stored all the same: whoever looks next finds it.
+            agents.into_iter().for_each(|agent| self.commit.book.set_doubt(agent));
+        }
+        retried.map_err(problem)
+    }
+
+    fn check_agents(&self, again: &[Execution], queueing: bool) -> Result<(), Problem> {
         let gone: Vec<_> = again
             .iter()
             .filter(|execution| self.directory.get(execution.agent_id).is_none())
@@ -104,52 +185,23 @@ impl Engine {
         }
         let offline: Vec<_> = again
             .iter()
-            .filter(|execution| !self.links.is_live(execution.agent_id))
+            .filter(|execution| !self.presence.is_here(execution.agent_id))
             .collect();
-        if !info.queueing && !offline.is_empty() {
+        if !queueing && !offline.is_empty() {
             let names = listed(offline.iter().map(|execution| execution.agent_name.as_str()));
             return Err(Problem::new(Reason::AgentOffline)
                 .with("agents", names)
                 .with("count", offline.len()));
         }
-        let now = UnixMicros::now();
-        let deadline = Some(now.plus(info.queue_ttl));
-        let width = width(info.max_parallel);
-        let count = again.len();
-        let mut intents = Vec::with_capacity(count);
-        for (index, execution) in again.into_iter().enumerate() {
-            let fresh = match request.request_id.as_str() {
-                "" => AttemptId::new(),
-                request_id => made_from(now, &request_hash(id, execution.agent_id, request_id)),
-            };
-            let hold = index >= width;
-            let mut events = vec![(Event::Retry { fresh, deadline, hold }, now)];
-            if !hold && self.links.is_live(execution.agent_id) && self.book.take_slot(execution.agent_id, fresh) {
-                events.push((Event::Dispatch { fresh }, now));
-            }
-            intents.push(Intent::new(execution, info.clone(), events));
-        }
-        let audit = caller.audit(
-            "task.retry",
-            format!("task/{id}"),
-            format!("on {}", count_of_agents(count)),
-        );
-        let retried = self.commit_dispatches(intents, Some(audit)).await.map_err(problem)?;
-        for execution in retried
-            .iter()
-            .filter(|execution| execution.state == ExecutionState::Queued)
-        {
-            self.wake_agent(execution.agent_id);
-        }
-        Ok(retried)
+        Ok(())
     }
 }
 
-/// Says whether an ended execution is retried: what succeeded only when its agent is named.
-const fn may_retry(state: ExecutionState, include_lost: bool, named: bool) -> bool {
+/// Says whether an ended execution is retried: what may have worked only when that was said, also when it is named.
+const fn may_retry(state: ExecutionState, request: &RetryTask) -> bool {
     match state {
-        ExecutionState::Succeeded => named,
-        ExecutionState::Lost => include_lost,
+        ExecutionState::Succeeded => request.include_succeeded,
+        ExecutionState::Lost => request.include_lost,
         ExecutionState::Failed
         | ExecutionState::TimedOut
         | ExecutionState::Canceled

@@ -1,43 +1,38 @@
 //! Creates a task: from a request to rows that are durable, and frames that are on their way.
 //!
 //! One commit: executions whose agents are there are stored as dispatched, with their attempt ids, and handed to the
-//! links right after it.
+//! links right after it. Both are one piece of work that goes on when its caller goes away.
 
-use std::time::Duration;
-
+use futures::future::BoxFuture;
 use opslink::{
-    convert::InvalidMessage,
-    id::{AttemptId, TaskId},
-    pb,
-    problem::Problem,
-    reason::Reason,
-    selector::Selector,
-    task::{ExecutionState, TaskSpec},
-    time::UnixMicros,
+    convert::InvalidMessage, id::TaskId, problem::Problem, reason::Reason, task::ExecutionState, time::UnixMicros,
 };
-use prost::Message;
-use ring::digest;
 
 use super::{
-    Engine,
-    book::TaskInfo,
-    commit::is_handed_over,
-    view::{Counts, EXECUTIONS_MAX, execution_pb, task_pb},
+    answer::{Created, TaskView},
+    book::Slot,
+    commit::Commit,
+    dispatch::Dispatch,
+    info::TaskInfo,
+    machine::Event,
+    presence::Presence,
+    preview,
+    request::{CreateTask, NewTask},
+    rollout, targets, to_the_end,
+    view::{Counts, EXECUTIONS_MAX, View},
+    words::{count_of_agents, listed},
 };
 use crate::{
-    agents::AgentView,
+    agents::{AgentView, Directory},
+    crash::crashpoint,
     identity::Caller,
-    service::status::store_problem as problem,
-    store::record::{Execution, Task, TaskCreated},
+    status::store_problem as problem,
+    store::{
+        self, Tx,
+        record::{Audit, Execution, NewWork, Task, TaskCreated},
+    },
+    work,
 };
-
-/// Longest wait in a queue, as in the .proto file.
-const QUEUE_TTL_MAX_SECS: u32 = 604_800;
-const QUEUE_TTL_DEFAULT_SECS: u32 = 3_600;
-/// Names that an error lists before it says 'and N more'.
-const NAMES_SHOWN: usize = 10;
-/// Longest reason of a caller, in bytes.
-const REASON_MAX: usize = 1_000;
 
 /// A request that makes sense, and whom it means.
 struct Draft {
@@ -47,127 +42,166 @@ struct Draft {
     agents: Vec<AgentView>,
 }
 
-impl Engine {
+/// An execution that is about to be created, with the slot that it takes.
+struct Placed {
+    execution: Execution,
+    slot: Option<Slot>,
+}
+
+/// Creates tasks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Submit {
+    pub(super) commit: Commit,
+    pub(super) dispatch: Dispatch,
+    pub(super) view: View,
+    pub(super) directory: Directory,
+    pub(super) presence: Presence,
+}
+
+impl Submit {
     /// Creates a task and starts it.
     ///
     /// # Errors
     /// What is wrong with the request or its targets, see the catalogue; or what the store says. Nothing was created.
-    pub async fn create(
+    ///
+    /// # Cancel
+    /// What was begun goes on to its end.
+    pub(crate) async fn create(&self, caller: &Caller, request: CreateTask) -> Result<Created, Problem> {
+        let CreateTask {
+            request_id,
+            request_hash,
+            task,
+        } = request;
+        let request_id = request_id.as_deref();
+        let is_dry_run = task.as_ref().is_ok_and(|task| task.dry_run);
+        let draft = match self.draft(caller, task, request_id, &request_hash).await {
+            Ok(draft) => draft,
+            Err(refusal) => return self.refused(caller, request_id, &request_hash, refusal).await,
+        };
+        if is_dry_run {
+            return Ok(preview::of(draft.task, &draft.agents));
+        }
+        let count = draft.agents.len();
+        let detail = format!("{} on {} {}", draft.kind, count_of_agents(count), draft.task.reason);
+        let audit = caller.audit(
+            "task.create",
+            format!("task/{}", draft.task.id),
+            detail.trim_end().to_owned(),
+        );
+        let submit = self.clone();
+        to_the_end(async move { submit.store(draft, audit).await }).await
+    }
+
+    /// What cannot be done now may have been done before, and its targets may have gone meanwhile: then the first answer
+    /// stands.
+    async fn refused(
         &self,
         caller: &Caller,
-        request: pb::CreateTaskRequest,
-    ) -> Result<pb::CreateTaskResponse, Problem> {
-        let request_hash = body_hash(&request);
-        if let Some((hash, task)) = self.replays.get(&caller.actor, &request.request_id) {
-            // The targets may be gone by now: the first answer stands.
-            return if hash == request_hash {
-                self.created(task).await
-            } else {
-                Err(reused(&request.request_id))
-            };
+        request_id: Option<&str>,
+        request_hash: &[u8],
+        refusal: Problem,
+    ) -> Result<Created, Problem> {
+        let Some(request_id) = request_id else {
+            return Err(refusal);
+        };
+        let before = self.commit.store.task_by_request(&caller.actor, request_id).await;
+        match before.map_err(problem)? {
+            Some((task, hash)) if hash == request_hash => self.created_before(task).await,
+            Some(_) => Err(reused(request_id)),
+            None => Err(refusal),
         }
-        let dry_run = request.dry_run;
-        let draft = self.draft(caller, request, request_hash)?;
-        if dry_run {
-            return preview(&draft);
+    }
+
+    async fn store(&self, draft: Draft, audit: Audit) -> Result<Created, Problem> {
+        let Draft { task, info, agents, .. } = draft;
+        let placed = self.place(&task, &info, &agents);
+        let executions: Vec<_> = placed.iter().map(|placed| placed.execution.clone()).collect();
+        match self.insert(&task, &executions, audit).await.map_err(problem)? {
+            TaskCreated::New => {}
+            TaskCreated::Replayed(first) => return self.created_before(first).await,
+            TaskCreated::RequestIdConflict => return Err(reused(task.request_id.as_deref().unwrap_or_default())),
         }
-        let Draft {
-            kind,
-            task,
-            info,
-            agents,
-        } = draft;
-        let id = task.id;
-        let executions = self.place(&task, &info, &agents);
-        let detail = format!("{kind} on {} {}", count_of_agents(executions.len()), task.reason);
-        let audit = caller.audit("task.create", format!("task/{id}"), detail.trim_end().to_owned());
-        let stored = self.store.task_create(task.clone(), executions.clone(), audit).await;
-        match stored {
-            Ok(TaskCreated::New) => {}
-            Ok(TaskCreated::Replayed(first)) => {
-                self.give_back(&executions);
-                return self.created(first).await;
-            }
-            Ok(TaskCreated::RequestIdConflict) => {
-                self.give_back(&executions);
-                return Err(reused(task.request_id.as_deref().unwrap_or_default()));
-            }
-            Err(error) => {
-                self.give_back(&executions);
-                return Err(problem(error));
-            }
+        crashpoint!("task.created");
+        let info = self.commit.book.infos().keep(info);
+        for Placed { execution, slot } in placed {
+            self.commit.placed(&info, execution, slot);
         }
-        self.replays.keep(&task);
-        let info = self.book.keep_info(info);
+        self.end_removed(&executions).await;
         let mut counts = Counts::new();
         for execution in &executions {
             *counts.entry(execution.state).or_default() += 1;
-            if let Some(attempt) = execution.attempt_id {
-                self.book.update(&info, execution);
-                self.send(&info, execution.agent_id, attempt, execution.queue_deadline);
-            } else if execution.state == ExecutionState::Queued {
-                // The agent may have come between the look and the commit.
-                self.wake_agent(execution.agent_id);
-            }
         }
-        let executions = executions
-            .iter()
-            .map(|execution| execution_pb(execution, &[]))
-            .collect();
-        Ok(pb::CreateTaskResponse {
-            task: Some(task_pb(&task, &counts, None)?),
-            executions,
+        Ok(Created {
+            task: TaskView {
+                task,
+                counts,
+                finished_at: None,
+            },
+            executions: executions.into_iter().map(Into::into).collect(),
+            is_preview: false,
         })
     }
 
-    fn draft(&self, caller: &Caller, request: pb::CreateTaskRequest, request_hash: Vec<u8>) -> Result<Draft, Problem> {
-        let spec = request
-            .spec
-            .ok_or_else(|| InvalidMessage::new("spec", "must be given"))?;
-        let spec = TaskSpec::try_from(spec)?;
-        let kind = spec.action.kind();
-        if request.reason.len() > REASON_MAX {
-            return Err(InvalidMessage::new("reason", format!("must have at most {REASON_MAX} bytes")).into());
-        }
-        if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
-            return Err(InvalidMessage::new("request_id", "must be a UUID").into());
-        }
-        let queueing = request.queueing.unwrap_or_default();
-        let queue_ttl_secs = match queueing.ttl_secs {
-            0 => QUEUE_TTL_DEFAULT_SECS,
-            secs if secs <= QUEUE_TTL_MAX_SECS => secs,
-            _ => {
-                let detail = format!("must be at most {QUEUE_TTL_MAX_SECS} (7 days)");
-                return Err(InvalidMessage::new("queueing.ttl_secs", detail).into());
-            }
+    /// Stores the task. When the store's answer is lost, it is asked whether the task is there.
+    async fn insert(&self, task: &Task, executions: &[Execution], audit: Audit) -> store::Result<TaskCreated> {
+        let store = &self.commit.store;
+        let rollout = (task.max_parallel > 0 || task.max_failures > 0)
+            .then(|| work::row(rollout::KIND, task.id, task.created_at.plus(rollout::LOOK_EVERY)));
+        let input = (task.clone(), executions.to_vec(), audit, Vec::from_iter(rollout));
+        let error = match store.write(input, create_with_work).await {
+            Err(error) if error.may_be_done() => error,
+            answer => return answer,
         };
-        let selector = request.selector.unwrap_or_default();
-        let agents = self.targets(&selector, kind, queueing.enabled)?;
-        let rollout = request.rollout.unwrap_or_default();
-        let wire_spec = pb::TaskSpec::from(spec);
+        match store.task_get(task.id).await {
+            Ok(Some(_)) => Ok(TaskCreated::New),
+            Ok(None) => Err(error),
+            Err(_) => {
+                // Whoever looks next at these agents finds what became of it.
+                for execution in executions {
+                    self.commit.book.set_doubt(execution.agent_id);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends what was created for agents that were removed between the look and the commit. Whoever removes an agent
+    /// takes it out of the directory first and looks for its executions then.
+    async fn end_removed(&self, executions: &[Execution]) {
+        let is_gone = |execution: &&Execution| self.directory.get(execution.agent_id).is_none();
+        let gone: Vec<_> = executions.iter().filter(is_gone).cloned().collect();
+        if !gone.is_empty()
+            && let Err(error) = self.commit.change_all(gone, |_| vec![Event::AgentRemoved]).await
+        {
+            tracing::warn!(%error, "executions of removed agents wait for the store");
+        }
+    }
+
+    async fn draft(
+        &self,
+        caller: &Caller,
+        new: Result<NewTask, Problem>,
+        request_id: Option<&str>,
+        request_hash: &[u8],
+    ) -> Result<Draft, Problem> {
+        let new = new?;
+        let kind = new.spec.action.kind();
+        let agents = self.targets(&new, kind).await?;
         let task = Task {
             id: TaskId::new(),
-            spec: wire_spec.encode_to_vec().into(),
-            selector: selector.encode_to_vec().into(),
-            max_parallel: rollout.max_parallel,
-            max_failures: rollout.max_failures,
-            queue_ttl_secs: queueing.enabled.then_some(queue_ttl_secs),
+            spec: new.spec_bytes,
+            selector: new.selector_bytes,
+            max_parallel: new.max_parallel,
+            max_failures: new.max_failures,
+            queue_ttl_secs: new.queueing.then_some(new.queue_ttl_secs),
             created_by: caller.actor.clone(),
             created_at: UnixMicros::now(),
-            request_id: Some(request.request_id).filter(|id| !id.is_empty()),
-            request_hash,
-            reason: request.reason,
+            request_id: request_id.map(str::to_owned),
+            request_hash: request_hash.to_vec(),
+            reason: new.reason,
             cancel_requested: false,
         };
-        let info = TaskInfo {
-            id: task.id,
-            spec: wire_spec,
-            created_by: task.created_by.clone(),
-            max_parallel: task.max_parallel,
-            max_failures: task.max_failures,
-            queue_ttl: Duration::from_secs(queue_ttl_secs.into()),
-            queueing: queueing.enabled,
-        };
+        let info = TaskInfo::of(&task, new.spec.into());
         Ok(Draft {
             kind,
             task,
@@ -177,15 +211,12 @@ impl Engine {
     }
 
     /// The agents that a selector means, if the task can go to all of them.
-    fn targets(&self, selector: &pb::Selector, kind: &str, queueing: bool) -> Result<Vec<AgentView>, Problem> {
-        let parsed = Selector::parse(selector.clone())?;
-        let unknown = parsed.unknown_names(|name| self.directory.find(name).is_some());
-        if !unknown.is_empty() {
-            return Err(Problem::new(Reason::AgentNotFound).with("agent", listed(unknown.iter().map(String::as_str))));
-        }
-        let agents = self.directory.select(&parsed);
+    async fn targets(&self, new: &NewTask, kind: &str) -> Result<Vec<AgentView>, Problem> {
+        let agents = targets::meant(&self.directory, new.selector.clone()).await?;
+        // First: whoever sees the list again also sees who of them is offline.
+        targets::as_shown(&self.directory, &agents, new.expected.as_deref())?;
         if agents.is_empty() {
-            return Err(Problem::new(Reason::SelectorNoMatch).with("selector", shown(selector)));
+            return Err(Problem::new(Reason::SelectorNoMatch).with("selector", &new.selector_text));
         }
         if agents.len() > EXECUTIONS_MAX as usize {
             let detail = format!("means {} agents; a task has at most {EXECUTIONS_MAX}", agents.len());
@@ -193,9 +224,9 @@ impl Engine {
         }
         let offline: Vec<_> = agents
             .iter()
-            .filter(|view| !self.links.is_live(view.agent.id))
+            .filter(|view| !self.presence.is_here(view.agent.id))
             .collect();
-        if !queueing && !offline.is_empty() {
+        if !new.queueing && !offline.is_empty() {
             let names = listed(offline.iter().map(|view| view.agent.name.as_str()));
             return Err(Problem::new(Reason::AgentOffline)
                 .with("agents", names)
@@ -213,83 +244,60 @@ impl Engine {
 
     /// One execution for each agent: dispatched where there is a slot, queued where there is none, held beyond the
     /// rollout's width. Takes the slots.
-    fn place(&self, task: &Task, info: &TaskInfo, agents: &[AgentView]) -> Vec<Execution> {
+    fn place(&self, task: &Task, info: &TaskInfo, agents: &[AgentView]) -> Vec<Placed> {
         let width = width(task.max_parallel);
-        let deadline = task.created_at.plus(info.queue_ttl);
+        let now = task.created_at;
         let place = |(index, view): (usize, &AgentView)| {
             let mut execution = blank(task.id, view);
-            if index < width {
-                let attempt = AttemptId::new();
-                execution.state = ExecutionState::Queued;
-                execution.queue_deadline = Some(deadline);
-                if self.links.is_live(view.agent.id) && self.book.take_slot(view.agent.id, attempt) {
-                    execution.state = ExecutionState::Dispatched;
-                    execution.attempt_id = Some(attempt);
-                    execution.attempt_number = 1;
-                }
+            if index >= width {
+                return Placed { execution, slot: None };
             }
-            execution
+            execution.state = ExecutionState::Queued;
+            execution.queue_deadline = Some(now.plus(info.queue_ttl));
+            let reserved = self.dispatch.reserve(&execution, info, now);
+            let Some((Event::Dispatch { fresh, start_by }, slot)) = reserved else {
+                return Placed { execution, slot: None };
+            };
+            execution.state = ExecutionState::Dispatched;
+            execution.attempt_id = Some(fresh);
+            execution.attempt_number = 1;
+            execution.queue_deadline = start_by.or(execution.queue_deadline);
+            Placed {
+                execution,
+                slot: Some(slot),
+            }
         };
         agents.iter().enumerate().map(place).collect()
     }
 
-    /// Frees the slots of executions that were not created after all.
-    fn give_back(&self, executions: &[Execution]) {
-        for execution in executions.iter().filter(|execution| is_handed_over(execution)) {
-            if let Some(attempt) = execution.attempt_id
-                && self.book.free_slot(execution.agent_id, attempt)
-            {
-                self.wake_agent(execution.agent_id);
-            }
-        }
-    }
-
-    /// The answer to a request that was answered before.
-    async fn created(&self, task: TaskId) -> Result<pb::CreateTaskResponse, Problem> {
-        let request = pb::ListExecutionsRequest {
-            task_id: task.to_string(),
-            page_size: i32::MAX,
-            page_token: String::new(),
-        };
-        let executions = self.list_executions(request).await?.executions;
-        Ok(pb::CreateTaskResponse {
-            task: Some(self.task_view(task).await?),
+    /// The answer to a request that was answered before. What it created and nobody sent is sent now.
+    async fn created_before(&self, task: TaskId) -> Result<Created, Problem> {
+        let open = self.commit.store.execution_open_of_task(task).await.map_err(problem)?;
+        self.dispatch.send_unknown(open).await.map_err(problem)?;
+        let executions = self.view.executions(task, None, EXECUTIONS_MAX).await?.items;
+        Ok(Created {
+            task: self.view.task_view(task).await?,
             executions,
+            is_preview: false,
         })
     }
 }
 
-/// What would be created; no ids, and nothing is taken.
-fn preview(draft: &Draft) -> Result<pb::CreateTaskResponse, Problem> {
-    let width = width(draft.task.max_parallel);
-    let mut counts = Counts::new();
-    let mut executions = Vec::with_capacity(draft.agents.len());
-    for (index, view) in draft.agents.iter().enumerate() {
-        let mut execution = blank(draft.task.id, view);
-        if index < width {
-            execution.state = if view.online {
-                ExecutionState::Dispatched
-            } else {
-                ExecutionState::Queued
-            };
+type Input = (Task, Vec<Execution>, Audit, Vec<NewWork>);
+
+/// A plain task brings no work.
+fn create_with_work<'a>(tx: &'a Tx, input: &'a Input) -> BoxFuture<'a, store::Result<TaskCreated>> {
+    let (task, executions, audit, work) = input;
+    Box::pin(async move {
+        let created = tx.task_create(task, executions, audit).await?;
+        if created == TaskCreated::New && !work.is_empty() {
+            tx.work_add(work).await?;
         }
-        *counts.entry(execution.state).or_default() += 1;
-        executions.push(pb::Execution {
-            task_id: String::new(),
-            ..execution_pb(&execution, &[])
-        });
-    }
-    let task = pb::Task {
-        id: String::new(),
-        ..task_pb(&draft.task, &counts, None)?
-    };
-    Ok(pb::CreateTaskResponse {
-        task: Some(task),
-        executions,
+        Ok(created)
     })
 }
 
-fn blank(task_id: TaskId, view: &AgentView) -> Execution {
+pub(super) fn blank(task_id: TaskId, view: &AgentView) -> Execution {
     Execution {
         task_id,
         agent_id: view.agent.id,
@@ -316,58 +324,6 @@ pub(super) fn width(max_parallel: u32) -> usize {
     }
 }
 
-/// SHA-256 of everything in the request but its id. Maps have no order on the wire, so they are hashed apart, sorted.
-fn body_hash(request: &pb::CreateTaskRequest) -> Vec<u8> {
-    let mut body = pb::CreateTaskRequest {
-        request_id: String::new(),
-        ..request.clone()
-    };
-    let mut context = digest::Context::new(&digest::SHA256);
-    if let Some(pb::task_spec::Action::Shell(shell)) = body.spec.as_mut().and_then(|spec| spec.action.as_mut()) {
-        let env: std::collections::BTreeMap<_, _> = std::mem::take(&mut shell.env).into_iter().collect();
-        for (key, value) in env {
-            for text in [key, value] {
-                context.update(&(text.len() as u64).to_le_bytes());
-                context.update(text.as_bytes());
-            }
-        }
-    }
-    context.update(b"body");
-    context.update(&body.encode_to_vec());
-    context.finish().as_ref().to_vec()
-}
-
 fn reused(request_id: &str) -> Problem {
     Problem::new(Reason::RequestIdReused).with("request_id", request_id)
-}
-
-/// Says `1 agent`, `2 agents`.
-pub(super) fn count_of_agents(count: usize) -> String {
-    if count == 1 {
-        "1 agent".to_owned()
-    } else {
-        format!("{count} agents")
-    }
-}
-
-/// Names in a sentence: the first ten, and how many more there are.
-pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = names.len().saturating_sub(NAMES_SHOWN);
-    let mut text = names.take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
-}
-
-fn shown(selector: &pb::Selector) -> String {
-    let mut parts = selector.names.clone();
-    if !selector.expression.is_empty() {
-        parts.push(selector.expression.clone());
-    }
-    if selector.all {
-        parts.push("--all".to_owned());
-    }
-    parts.extend(selector.exclude.iter().map(|name| format!("--exclude {name}")));
-    parts.join(" ")
 }

@@ -1,67 +1,65 @@
 //! Compares stored output with the digests that the runner reported at its end.
 //!
 //! Small attempts (one small chunk) are compared before their end is written, which costs some microseconds. All
-//! others are read back from the store afterwards, one after the other, so that ingest never waits for a hash.
+//! others get a row of work with their end, and are read back from the store, a few at a time, so that ingest never
+//! waits for a hash and one huge output delays no other.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use opslink::{
-    chunk,
+    chunk::{self, EventsTally},
     event::{EventBody, Stream},
     id::AttemptId,
     pb,
-    task::Outcome,
+    task::{ExecutionState, Outcome},
 };
-use tokio::sync::mpsc;
 
-use super::{Engine, events::Note, view::chunk_pb};
+use super::{commit::Commit, log::chunk_pb, machine::Event};
 use crate::{
     blocking::off_thread,
     store::{
         self,
         record::{ChunkStart, Execution},
     },
+    work::{Worked, Worker},
 };
 
 /// Largest output, uncompressed, that is compared on the way in.
 pub(crate) const INLINE_RAW_MAX: u64 = 64 << 10;
 /// Payload that is read at once.
 const READ_BYTES: usize = 4 << 20;
-/// Attempts that are remembered as asked for; 16 bytes each.
-const ASKED_MAX: usize = 65_536;
-/// Between two tries when the store is away.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Length and hash of each stream, as its events come.
+/// Length and hash of each stream, and of what is not output, as its events come.
 #[derive(Default)]
-struct Tally(BTreeMap<Stream, (u64, blake3::Hasher)>);
+struct Tally {
+    streams: BTreeMap<Stream, (u64, blake3::Hasher)>,
+    events: EventsTally,
+}
 
 impl Tally {
     fn add(&mut self, chunk: &pb::LogChunk) -> Result<(), chunk::Error> {
-        for event in chunk::decode(chunk)? {
+        let streams = &mut self.streams;
+        self.events.add_chunk(chunk, |event| {
             if let EventBody::Output { stream, data } = event.body {
-                let (length, hasher) = self.0.entry(stream).or_default();
+                let (length, hasher) = streams.entry(stream).or_default();
                 *length += data.len() as u64;
                 hasher.update(&data);
             }
-        }
-        Ok(())
+        })
     }
 
-    /// Says whether every stream is as reported, and nothing was stored that was not reported.
+    /// Says whether every stream and every other event is as reported, and nothing was stored that was not reported.
     fn equals(&self, outcome: &Outcome) -> bool {
         let empty = (0, blake3::Hasher::new());
         let as_reported = outcome.streams.iter().all(|digest| {
-            let (length, hasher) = self.0.get(&digest.stream).unwrap_or(&empty);
+            let (length, hasher) = self.streams.get(&digest.stream).unwrap_or(&empty);
             *length == digest.bytes && hasher.finalize().as_bytes().as_slice() == digest.blake3
         });
         let reported = |stream: &Stream| outcome.streams.iter().any(|digest| digest.stream == *stream);
         as_reported
+            && self.events.equals(outcome.events.as_ref())
             && self
-                .0
+                .streams
                 .iter()
                 .all(|(stream, (length, _))| *length == 0 || reported(stream))
     }
@@ -73,70 +71,49 @@ pub(crate) fn is_whole(chunk: &pb::LogChunk, outcome: &Outcome) -> bool {
     chunk.first_seq == 0 && chunk.raw_size <= INLINE_RAW_MAX && tally.add(chunk).is_ok() && tally.equals(outcome)
 }
 
-/// Attempts whose comparison this process has been asked for. One that failed is not tried again before a restart.
-#[derive(Default)]
-pub(super) struct Asked(Mutex<HashSet<AttemptId>>);
+/// Kind of its rows; the key is the attempt.
+pub(super) const KIND: &str = "verify";
 
-impl Asked {
-    /// Says whether this is the first time.
-    fn add(&self, attempt: AttemptId) -> bool {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() >= ASKED_MAX {
-            // To ask twice costs time only.
-            asked.clear();
-        }
-        asked.insert(attempt)
+/// The attempt whose output is to be compared after this change: it has just ended, or was left unverified, and there
+/// is something to compare.
+pub(super) fn is_due(before: ExecutionState, after: &Execution) -> Option<AttemptId> {
+    let ends = !before.is_terminal() && after.state.is_terminal();
+    let has_output = after
+        .outcome
+        .as_ref()
+        .is_some_and(|outcome| !outcome.streams.is_empty());
+    after
+        .attempt_id
+        .filter(|_| ends && has_output && !after.output_verified)
+}
+
+/// Compares ended attempts.
+pub(super) struct Comparisons {
+    pub(super) commit: Commit,
+}
+
+#[async_trait]
+impl Worker for Comparisons {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn work(&self, key: &str) -> store::Result<Worked> {
+        let attempt: AttemptId = key.parse().map_err(|_| store::Error::Corrupt {
+            what: "comparison",
+            message: format!("`{key}` is no attempt"),
+        })?;
+        verify(&self.commit, attempt).await?;
+        Ok(Worked::Done)
     }
 }
 
-impl Engine {
-    /// Has an ended attempt compared, soon.
-    pub(super) fn verify_later(&self, attempt: AttemptId) {
-        if self.asked.add(attempt) && self.unverified.try_send(attempt).is_err() {
-            tracing::warn!(attempt_id = %attempt, "too many outputs wait for their comparison; this one stays unverified");
-        }
-    }
-
-    /// Has those compared that an earlier process did not come to: its queue went with it. Called where somebody looks.
-    pub(super) fn verify_forgotten(&self, executions: &[Execution]) {
-        for execution in executions
-            .iter()
-            .filter(|execution| execution.state.is_terminal() && !execution.output_verified)
-        {
-            let ran = execution
-                .outcome
-                .as_ref()
-                .is_some_and(|outcome| !outcome.streams.is_empty());
-            if let Some(attempt) = execution.attempt_id.filter(|_| ran) {
-                self.verify_later(attempt);
-            }
-        }
-    }
-}
-
-/// Compares ended attempts until the engine stops.
-pub(super) async fn run(engine: Engine, mut attempts: mpsc::Receiver<AttemptId>) {
-    while let Some(attempt) = attempts.recv().await {
-        loop {
-            match verify(&engine, attempt).await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::warn!(attempt_id = %attempt, %error, "a comparison waits for the store");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
-    }
-}
-
-async fn verify(engine: &Engine, attempt: AttemptId) -> store::Result<()> {
+async fn verify(commit: &Commit, attempt: AttemptId) -> store::Result<()> {
+    let store = &commit.store;
     let mut tally = Tally::default();
     let mut next_seq = 0;
     let outcome = loop {
-        let chunks = engine
-            .store
-            .chunk_read(attempt, ChunkStart::Seq(next_seq), READ_BYTES)
-            .await?;
+        let chunks = store.chunk_read(attempt, ChunkStart::Seq(next_seq), READ_BYTES).await?;
         let Some(last) = chunks.last() else { return Ok(()) };
         next_seq = last.next_seq();
         let outcome = last.outcome.clone();
@@ -161,11 +138,12 @@ async fn verify(engine: &Engine, attempt: AttemptId) -> store::Result<()> {
         tracing::warn!(attempt_id = %attempt, "stored output is not what the runner reported");
         return Ok(());
     }
-    if let Some(execution) = engine.store.execution_by_attempt(attempt).await?
-        && execution.attempt_id == Some(attempt)
-        && !execution.output_verified
-    {
-        engine.note(Note::verified(execution.agent_id, attempt)).await;
+    match store.execution_by_attempt(attempt).await? {
+        Some(execution) if execution.attempt_id == Some(attempt) && !execution.output_verified => {
+            commit
+                .change_all(vec![execution], |_| vec![Event::Verified { attempt }])
+                .await
+        }
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }

@@ -1,28 +1,31 @@
-//! Tasks and executions as callers see them: reading, listing, and the wire forms.
+//! Tasks and executions as callers see them: reading and listing.
 
 use std::collections::{BTreeMap, HashMap};
 
 use opslink::{
-    convert,
     id::{AgentId, TaskId},
-    pb,
     problem::Problem,
     reason::Reason,
     task::{ExecutionState, TaskState},
     time::UnixMicros,
 };
-use prost::Message;
 
-use super::Engine;
-use crate::service::status::store_problem as problem;
-use crate::store::record::{Attempt, Chunk, Execution, Task, TaskFilter};
+use super::{
+    answer::{ExecutionView, Page, TaskView},
+    request::{ListExecutions, ListTasks},
+};
+use crate::{
+    agents::Directory,
+    status::store_problem as problem,
+    store::{
+        Store,
+        record::{Attempt, Execution, Task, TaskFilter},
+    },
+};
 
 /// Shortest prefix of a task id that is looked up.
 const PREFIX_MIN: usize = 8;
-/// Page sizes, as in the .proto file.
-const TASKS_DEFAULT: u32 = 50;
-const TASKS_MAX: u32 = 1_000;
-const EXECUTIONS_DEFAULT: u32 = 1_000;
+/// Most executions of a task.
 pub(super) const EXECUTIONS_MAX: u32 = 10_000;
 /// Rounds of reading for one page when few tasks are in the wanted states.
 const FILTER_ROUNDS: usize = 20;
@@ -32,12 +35,22 @@ const FINISH_LOOKUP_MAX: u32 = 200;
 /// Executions per state.
 pub(super) type Counts = BTreeMap<ExecutionState, u32>;
 
-impl Engine {
+/// Scripts and selectors of one list of tasks: far below what a message may hold.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Reads tasks and executions for callers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(super) store: Store,
+    pub(super) directory: Directory,
+}
+
+impl View {
     /// Returns one task. `id` may be an unambiguous prefix.
     ///
     /// # Errors
     /// `TASK_NOT_FOUND`, `TASK_ID_AMBIGUOUS`, or what the store says.
-    pub async fn get(&self, id: &str) -> Result<pb::Task, Problem> {
+    pub(crate) async fn get(&self, id: &str) -> Result<TaskView, Problem> {
         let id = self.resolve(id).await?;
         self.task_view(id).await
     }
@@ -45,62 +58,99 @@ impl Engine {
     /// Lists tasks, newest first.
     ///
     /// # Errors
-    /// `AGENT_NOT_FOUND`, `INVALID_ARGUMENT` for a bad page, or what the store says.
-    pub async fn list(&self, request: pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Problem> {
-        let page_size = page_size(request.page_size, TASKS_DEFAULT, TASKS_MAX)?;
-        let wanted = request
-            .states()
-            .map(TaskState::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
-        let agent_id = match request.agent.as_str() {
-            "" => None,
-            name => Some(self.agent_named(name)?),
+    /// `AGENT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list(&self, request: ListTasks) -> Result<Page<TaskView, TaskId>, Problem> {
+        let ListTasks {
+            agent,
+            states: wanted,
+            mut before,
+            page_size,
+        } = request;
+        let agent_id = agent.map(|name| self.agent_named(&name)).transpose()?;
+        let mut page = Page {
+            items: Vec::new(),
+            next: None,
         };
-        let mut before: Option<TaskId> = match request.page_token.as_str() {
-            "" => None,
-            token => Some(token.parse().map_err(|_| bad_token())?),
-        };
-        let mut answer = pb::ListTasksResponse::default();
+        let mut bytes = 0;
         for _ in 0..FILTER_ROUNDS {
-            let room = page_size.saturating_sub(u32::try_from(answer.tasks.len()).unwrap_or(u32::MAX));
+            let room = page_size.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
             // One more than there is room for tells whether there is another page.
             let filter = TaskFilter {
                 agent_id,
                 before,
                 limit: room.saturating_add(1),
             };
-            let mut tasks = self.store.task_list(filter).await.map_err(problem)?;
-            let more = tasks.len() > room as usize;
-            tasks.truncate(room as usize);
-            before = tasks.last().map(|task| task.id);
-            let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-            let mut counts = self.store.task_counts(&ids).await.map_err(problem)?;
-            for task in tasks {
-                let counts = counts.remove(&task.id).unwrap_or_default();
-                if wanted.is_empty() || wanted.contains(&TaskState::derive(&counts)) {
-                    let finished_at = self.finished_at(task.id, &counts).await?;
-                    answer.tasks.push(task_pb(&task, &counts, finished_at)?);
-                }
+            let mut ids = self.store.task_ids(filter).await.map_err(problem)?;
+            let mut more = ids.len() > room as usize;
+            ids.truncate(room as usize);
+            let mut counts = self.store.execution_counts(&ids).await.map_err(problem)?;
+            counts.retain(|_, counts| wanted.is_empty() || wanted.contains(&TaskState::derive(counts)));
+            // Scripts are read of those only that are shown, and as many as one answer holds: the rest is the next page.
+            let shown: Vec<_> = ids.iter().copied().filter(|id| counts.contains_key(id)).collect();
+            let bytes_left = BYTES_MAX.saturating_sub(bytes);
+            let mut bodies = self.store.task_bodies(&shown, bytes_left).await.map_err(problem)?;
+            let unread = self.first_that_did_not_fit(&shown, &bodies).await?;
+            // The first one fits in any case.
+            let place = ids.iter().position(|id| Some(*id) == unread).filter(|place| *place > 0);
+            if let Some(place) = place {
+                ids.truncate(place);
+                more = true;
+                bytes = BYTES_MAX;
             }
-            answer.next_page_token = before.filter(|_| more).map(|id| id.to_string()).unwrap_or_default();
-            if !more || answer.tasks.len() >= page_size as usize {
+            before = ids.last().copied();
+            for task in ids.iter().filter_map(|id| bodies.remove(id)) {
+                let counts = counts.remove(&task.id).unwrap_or_default();
+                let finished_at = self.finished_at(task.id, &counts).await?;
+                bytes += task.spec.len() + task.selector.len();
+                page.items.push(TaskView {
+                    task,
+                    counts,
+                    finished_at,
+                });
+            }
+            page.next = before.filter(|_| more);
+            if !more || page.items.len() >= page_size as usize || bytes >= BYTES_MAX {
                 break;
             }
         }
-        Ok(answer)
+        Ok(page)
+    }
+
+    /// The first of these tasks whose body was not read although it can be.
+    async fn first_that_did_not_fit(
+        &self,
+        tasks: &[TaskId],
+        bodies: &BTreeMap<TaskId, Task>,
+    ) -> Result<Option<TaskId>, Problem> {
+        for id in tasks.iter().filter(|id| !bodies.contains_key(id)) {
+            match self.store.task_get(*id).await {
+                Ok(Some(_)) => return Ok(Some(*id)),
+                Err(error) if error.may_pass() => return Err(problem(error)),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Lists the executions of a task in agent name order.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `INVALID_ARGUMENT` for a bad page, or what the store says.
-    pub async fn list_executions(
+    /// `TASK_NOT_FOUND`, or what the store says.
+    pub(crate) async fn list_executions(
         &self,
-        request: pb::ListExecutionsRequest,
-    ) -> Result<pb::ListExecutionsResponse, Problem> {
-        let page_size = page_size(request.page_size, EXECUTIONS_DEFAULT, EXECUTIONS_MAX)?;
-        let task = self.resolve(&request.task_id).await?;
-        let after = Some(request.page_token.as_str()).filter(|token| !token.is_empty());
+        request: ListExecutions,
+    ) -> Result<Page<ExecutionView, String>, Problem> {
+        let task = self.resolve(&request.task).await?;
+        self.executions(task, request.after.as_deref(), request.page_size).await
+    }
+
+    /// The executions of a task after this agent name.
+    pub(super) async fn executions(
+        &self,
+        task: TaskId,
+        after: Option<&str>,
+        page_size: u32,
+    ) -> Result<Page<ExecutionView, String>, Problem> {
         let mut executions = self
             .store
             .execution_list(task, after, page_size.saturating_add(1))
@@ -108,20 +158,16 @@ impl Engine {
             .map_err(problem)?;
         let more = executions.len() > page_size as usize;
         executions.truncate(page_size as usize);
-        self.verify_forgotten(&executions);
-        let next_page_token = executions
-            .last()
-            .filter(|_| more)
-            .map(|execution| execution.agent_name.clone())
-            .unwrap_or_default();
-        let attempts = self.attempts(task).await?;
-        let executions = executions
-            .iter()
-            .map(|execution| execution_pb(execution, attempts.of(execution)))
-            .collect();
-        Ok(pb::ListExecutionsResponse {
-            executions,
-            next_page_token,
+        let last = executions.last().filter(|_| more);
+        let next = last.map(|execution| execution.agent_name.clone());
+        let Attempts(mut attempts) = self.attempts(task).await?;
+        let items = executions.into_iter().map(|execution| ExecutionView {
+            attempts: attempts.remove(&execution.agent_id).unwrap_or_default(),
+            execution,
+        });
+        Ok(Page {
+            items: items.collect(),
+            next,
         })
     }
 
@@ -152,17 +198,21 @@ impl Engine {
     }
 
     /// The task as it is now.
-    pub(super) async fn task_view(&self, id: TaskId) -> Result<pb::Task, Problem> {
+    pub(super) async fn task_view(&self, id: TaskId) -> Result<TaskView, Problem> {
         let task = self.task(id).await?;
         let counts = self
             .store
-            .task_counts(&[id])
+            .execution_counts(&[id])
             .await
             .map_err(problem)?
             .remove(&id)
             .unwrap_or_default();
         let finished_at = self.finished_at(id, &counts).await?;
-        task_pb(&task, &counts, finished_at)
+        Ok(TaskView {
+            task,
+            counts,
+            finished_at,
+        })
     }
 
     /// Ids of agents that are given by id or name; also of removed ones, when they are given by id.
@@ -204,6 +254,14 @@ impl Attempts {
         self.0.get(&execution.agent_id).map_or(&[], Vec::as_slice)
     }
 
+    /// An execution with its attempts.
+    pub(super) fn view(&self, execution: Execution) -> ExecutionView {
+        ExecutionView {
+            attempts: self.of(&execution).to_vec(),
+            execution,
+        }
+    }
+
     /// Keeps the list in step with retries that happen after it was read.
     pub(super) fn note(&mut self, execution: &Execution) {
         let Some(id) = execution.attempt_id.filter(|_| execution.attempt_number > 1) else {
@@ -223,123 +281,4 @@ impl Attempts {
             });
         }
     }
-}
-
-/// The wire form of a task.
-pub(super) fn task_pb(task: &Task, counts: &Counts, finished_at: Option<UnixMicros>) -> Result<pb::Task, Problem> {
-    let corrupt = |error: prost::DecodeError| Problem::new(Reason::Internal).with("detail", error);
-    let state = TaskState::derive(counts);
-    Ok(pb::Task {
-        id: task.id.to_string(),
-        spec: Some(pb::TaskSpec::decode(task.spec.clone()).map_err(corrupt)?),
-        selector: Some(pb::Selector::decode(task.selector.clone()).map_err(corrupt)?),
-        rollout: Some(pb::Rollout {
-            max_parallel: task.max_parallel,
-            max_failures: task.max_failures,
-        }),
-        queueing: Some(pb::Queueing {
-            enabled: task.queue_ttl_secs.is_some(),
-            ttl_secs: task.queue_ttl_secs.unwrap_or(0),
-        }),
-        state: pb::TaskState::from(state).into(),
-        counts: counts_pb(counts),
-        created_by: task.created_by.clone(),
-        created_at: Some(convert::timestamp(task.created_at)),
-        finished_at: finished_at.filter(|_| state.is_terminal()).map(convert::timestamp),
-        reason: task.reason.clone(),
-        cancel_requested: task.cancel_requested,
-    })
-}
-
-pub(super) fn counts_pb(counts: &Counts) -> Vec<pb::StateCount> {
-    let some = counts.iter().filter(|(_, count)| **count > 0);
-    some.map(|(state, count)| pb::StateCount {
-        state: pb::ExecutionState::from(*state).into(),
-        count: *count,
-    })
-    .collect()
-}
-
-/// The wire form of an execution.
-pub(super) fn execution_pb(execution: &Execution, attempts: &[Attempt]) -> pb::Execution {
-    let mut list: Vec<pb::Attempt> = attempts.iter().map(attempt_pb).collect();
-    if let Some(attempt) = execution.attempt_id {
-        // The execution is newer than a list that was read before it.
-        let newest = pb::Attempt {
-            id: attempt.to_string(),
-            number: execution.attempt_number,
-            state: pb::ExecutionState::from(execution.state).into(),
-            created_at: None,
-            finished_at: execution.finished_at.map(convert::timestamp),
-        };
-        match list.iter_mut().find(|known| known.id == newest.id) {
-            Some(known) => {
-                *known = pb::Attempt {
-                    created_at: known.created_at,
-                    ..newest
-                }
-            }
-            None => list.push(newest),
-        }
-    }
-    pb::Execution {
-        task_id: execution.task_id.to_string(),
-        agent_id: execution.agent_id.to_string(),
-        agent_name: execution.agent_name.clone(),
-        state: pb::ExecutionState::from(execution.state).into(),
-        attempt_id: execution.attempt_id.map(|id| id.to_string()).unwrap_or_default(),
-        attempt_number: execution.attempt_number,
-        started_at: execution.started_at.map(convert::timestamp),
-        finished_at: execution.finished_at.map(convert::timestamp),
-        outcome: execution.outcome.clone().map(Into::into),
-        attempts: list,
-        output_verified: execution.output_verified,
-        revision: execution.revision,
-    }
-}
-
-fn attempt_pb(attempt: &Attempt) -> pb::Attempt {
-    pb::Attempt {
-        id: attempt.id.to_string(),
-        number: attempt.number,
-        state: pb::ExecutionState::from(attempt.state).into(),
-        created_at: Some(convert::timestamp(attempt.created_at)),
-        finished_at: attempt.finished_at.map(convert::timestamp),
-    }
-}
-
-/// The wire form of a stored chunk; shares the payload.
-pub(crate) fn chunk_pb(chunk: &Chunk) -> pb::LogChunk {
-    pb::LogChunk {
-        attempt_id: chunk.attempt_id.to_string(),
-        first_seq: chunk.first_seq,
-        event_count: chunk.event_count,
-        first_line: chunk.first_line,
-        line_count: chunk.line_count,
-        raw_size: chunk.raw_size,
-        first_time_us: chunk.first_time.0,
-        last_time_us: chunk.last_time.0,
-        codec: chunk.codec,
-        payload: chunk.payload.clone(),
-        outcome: chunk.outcome.clone().map(Into::into),
-    }
-}
-
-/// A page size within its limits.
-pub(crate) fn page_size(asked: i32, default: u32, max: u32) -> Result<u32, Problem> {
-    match u32::try_from(asked) {
-        Ok(0) => Ok(default),
-        Ok(size) => Ok(size.min(max)),
-        Err(_) => Err(Problem::new(Reason::InvalidArgument)
-            .with("field", "page_size")
-            .with("detail", "`page_size` must not be negative")),
-    }
-}
-
-/// A page token that this cloud did not make.
-pub(crate) fn bad_token() -> Problem {
-    Problem::new(Reason::InvalidArgument).with("field", "page_token").with(
-        "detail",
-        "`page_token` must be the `next_page_token` of an earlier answer",
-    )
 }

@@ -15,37 +15,35 @@ use std::{
 
 use futures::Stream;
 use opslink::{
-    convert,
     id::{AgentId, AttemptId},
-    pb,
-    pb::watch_task_response::Event as Sent,
     problem::Problem,
     reason::Reason,
     task::TaskState,
     time::UnixMicros,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
+mod opening;
 mod output;
 
+use opening::PAGE;
+
 use super::{
-    Engine,
-    view::{Attempts, Counts, EXECUTIONS_MAX, execution_pb, task_pb},
+    answer::{Sent, TaskView},
+    request::{Output, WatchTask},
+    unread::{self, Unread},
+    view::{Attempts, Counts, View},
 };
 use crate::{
-    service::status::store_problem as problem,
-    store::record::{Execution, Task},
-    tail::{Item, Tail, Taken},
+    status::store_problem as problem,
+    store::{
+        Store,
+        record::{Execution, Task},
+    },
+    tail::{Item, Tail, Tails, Taken},
 };
 
-/// Messages that wait for the caller: about 8 MiB of full chunks.
-const QUEUE: usize = 32;
-/// Executions that are read at once when catching up.
-const CHANGES_MAX: u32 = 1_000;
 /// Shortest time between two messages about the task itself.
 const TASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -63,61 +61,54 @@ impl From<crate::store::Error> for End {
     }
 }
 
-impl Engine {
+/// Lets callers watch tasks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Watches {
+    pub(super) view: View,
+    pub(super) tails: Tails,
+    pub(super) heartbeat: Duration,
+    pub(super) stop: CancellationToken,
+}
+
+impl Watches {
     /// Watches a task. See the .proto file for the order of the messages.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, `INVALID_ARGUMENT` for a bad position, or what the store says.
-    pub async fn watch(
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    pub(crate) async fn watch(
         &self,
-        request: pb::WatchTaskRequest,
-    ) -> Result<impl Stream<Item = Result<pb::WatchTaskResponse, Problem>> + Send + use<>, Problem> {
-        let id = self.resolve(&request.task_id).await?;
-        let mut positions = HashMap::new();
-        for position in &request.positions {
-            let bad = |_| Problem::new(Reason::AttemptNotFound).with("attempt", &position.attempt_id);
-            positions.insert(
-                position.attempt_id.parse::<AttemptId>().map_err(bad)?,
-                position.next_seq,
-            );
-        }
+        request: WatchTask,
+    ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
+        let id = self.view.resolve(&request.task).await?;
         // Before the store is read: see the module's doc.
         let tail = self.tails.subscribe(id);
-        let task = self.task(id).await?;
-        let executions = self
-            .store
-            .execution_list(id, None, EXECUTIONS_MAX)
-            .await
-            .map_err(problem)?;
-        self.verify_forgotten(&executions);
-        for name in &request.agents {
-            if !executions.iter().any(|execution| is_named(execution, name)) {
-                return Err(Problem::new(Reason::AgentNotFound).with("agent", name));
-            }
-        }
-        let attempts = match request.all_attempts || executions.iter().any(|execution| execution.attempt_number > 1) {
-            true => self.attempts(id).await?,
-            false => Attempts::default(),
-        };
-        let (out, messages) = mpsc::channel(QUEUE);
-        let watch = Watch {
-            engine: self.clone(),
-            output: request.output(),
+        let task = self.view.task(id).await?;
+        let (out, messages) = unread::queue();
+        let mut watch = Watch {
+            store: self.view.store.clone(),
+            heartbeat: self.heartbeat,
+            output: request.output,
             task,
             tail,
             out: out.clone(),
-            positions,
-            agents: request.agents.into_iter().collect(),
+            positions: request.positions,
+            complete: HashSet::new(),
+            unreadable: HashSet::new(),
+            agents: request.agents.iter().cloned().collect(),
             all_attempts: request.all_attempts,
-            attempts,
+            attempts: Attempts::default(),
             seen: BTreeMap::new(),
+            has_unreadable: false,
             counts: Counts::new(),
             last_end: None,
             last_revision: 0,
+            was_set_back: false,
             task_due: None,
             task_sent: Instant::now(),
         };
-        let follow = !request.no_follow;
+        let narrow = watch.begin(&self.view, &request.agents).await?;
+        watch.keep_own_positions();
+        let follow = request.follow;
         let stop = self.stop.clone();
         // Ends with the watched task, with its caller, or with the engine.
         tokio::spawn(async move {
@@ -125,24 +116,21 @@ impl Engine {
                 biased;
                 // An end without a reason would say that there is no more.
                 () = stop.cancelled() => Err(End::Failed(Problem::new(Reason::Draining))),
-                end = watch.run(executions, follow) => end,
+                end = watch.run(narrow, follow) => end,
             };
             if let Err(End::Failed(problem)) = end {
                 // An error means that the caller has gone.
-                let _ = out.send(Err(problem)).await;
+                let _ = out.send(Err(problem), 0).await;
             }
         });
-        Ok(ReceiverStream::new(messages))
+        Ok(messages)
     }
 }
 
-fn is_named(execution: &Execution, name: &str) -> bool {
-    execution.agent_name == name || execution.agent_id.to_string() == name
-}
-
-/// What was sent of an execution.
+/// What was sent of an execution: kept of all of them, so it is small.
 struct Seen {
-    name: String,
+    /// Of its agent; empty when its output is not sent.
+    name: Box<str>,
     state: opslink::task::ExecutionState,
     revision: u64,
     attempt: Option<AttemptId>,
@@ -150,49 +138,41 @@ struct Seen {
 }
 
 struct Watch {
-    engine: Engine,
-    output: pb::OutputMode,
+    store: Store,
+    heartbeat: Duration,
+    output: Output,
     task: Task,
     tail: Tail,
-    out: mpsc::Sender<Result<pb::WatchTaskResponse, Problem>>,
+    out: Unread<Result<Sent, Problem>>,
     /// Next event to send, per attempt.
     positions: HashMap<AttemptId, u64>,
+    /// Attempts whose last chunk was sent.
+    complete: HashSet<AttemptId>,
+    /// Attempts whose stored output cannot be read.
+    unreadable: HashSet<AttemptId>,
     agents: HashSet<String>,
     all_attempts: bool,
     attempts: Attempts,
     seen: BTreeMap<AgentId, Seen>,
+    /// Some executions cannot be read: only the store can count them.
+    has_unreadable: bool,
     counts: Counts,
     last_end: Option<UnixMicros>,
     /// Every change up to this revision was read from the store.
     last_revision: u64,
+    /// What was heard says that the database went back to an older state.
+    was_set_back: bool,
     /// When the task's counts are to be sent.
     task_due: Option<Instant>,
     task_sent: Instant,
 }
 
 impl Watch {
-    async fn run(mut self, executions: Vec<Execution>, follow: bool) -> Result<(), End> {
-        // One page holds everything, so its newest revision covers all of them.
-        self.last_revision = executions.iter().map(|execution| execution.revision).max().unwrap_or(0);
-        for execution in &executions {
-            self.note(execution);
-        }
+    async fn run(mut self, narrow: Option<Vec<Execution>>, follow: bool) -> Result<(), End> {
         self.send_task().await?;
-        for execution in &executions {
-            self.send_execution(execution).await?;
-        }
-        if self.has_output() {
-            self.catch_up_output(&executions).await?;
-            for execution in executions
-                .iter()
-                .filter(|e| e.state.is_terminal() && e.attempt_id.is_some())
-            {
-                self.send_execution(execution).await?;
-            }
-        }
-        drop(executions);
+        self.show_all(narrow).await?;
 
-        let heartbeat = self.engine.config.watch_heartbeat;
+        let heartbeat = self.heartbeat;
         let mut beat = Instant::now() + heartbeat;
         loop {
             match self.tail.take() {
@@ -203,7 +183,7 @@ impl Watch {
                     }
                 }
                 Taken::Items(_) => {
-                    if !follow || TaskState::derive(&self.counts).is_terminal() {
+                    if !follow || self.is_at_its_end().await? {
                         if self.task_due.is_some() {
                             self.send_task().await?;
                         }
@@ -222,9 +202,10 @@ impl Watch {
             if self.task_due.is_some_and(|due| due <= now) {
                 self.send_task().await?;
             }
-            if beat <= now {
-                let time = Some(convert::timestamp(UnixMicros::now()));
-                self.send(Sent::Heartbeat(pb::Heartbeat { time })).await?;
+            if beat <= now || self.was_set_back {
+                // Whatever nobody told: a signal may be lost, and so may the task, in a database that was set back.
+                self.catch_up().await?;
+                self.send(Sent::Heartbeat(UnixMicros::now())).await?;
                 beat = Instant::now() + heartbeat;
             }
         }
@@ -245,6 +226,7 @@ impl Watch {
     async fn take_execution(&mut self, execution: &Execution) -> Result<(), End> {
         if self.note(execution) {
             self.task_is_due();
+            self.send_rest(execution).await?;
             self.send_execution(execution).await?;
         }
         Ok(())
@@ -252,20 +234,26 @@ impl Watch {
 
     /// Reads from the store what was missed. The tail stands at its newest already.
     async fn catch_up(&mut self) -> Result<(), End> {
-        if let Some(task) = self.engine.store.task_get(self.task.id).await? {
-            self.task = task;
+        let gone = || End::Failed(Problem::new(Reason::TaskNotFound).with("task", self.task.id));
+        self.task = self.store.task_get(self.task.id).await?.ok_or_else(gone)?;
+        // Revisions only grow, save in a database that was set back: what was seen there is no more.
+        if self.was_set_back || self.store.task_revision(self.task.id).await? < self.last_revision {
+            self.was_set_back = false;
+            self.last_revision = 0;
+            self.seen.clear();
+            self.counts.clear();
         }
         loop {
-            let store = self.engine.store.clone();
-            let changes = store
-                .execution_changes(self.task.id, self.last_revision, CHANGES_MAX)
+            let changes = self
+                .store
+                .execution_changes(self.task.id, self.last_revision, PAGE)
                 .await?;
             self.catch_up_output(&changes).await?;
             for execution in &changes {
                 self.last_revision = self.last_revision.max(execution.revision);
                 self.take_execution(execution).await?;
             }
-            if (changes.len() as u64) < u64::from(CHANGES_MAX) {
+            if (changes.len() as u64) < u64::from(PAGE) {
                 break;
             }
         }
@@ -275,7 +263,7 @@ impl Watch {
             .values()
             .filter(|seen| seen.wanted && !seen.state.is_terminal());
         let running: Vec<_> = running
-            .filter_map(|seen| Some((seen.attempt?, seen.name.clone())))
+            .filter_map(|seen| Some((seen.attempt?, seen.name.to_string())))
             .collect();
         self.read_behind(running).await
     }
@@ -284,29 +272,47 @@ impl Watch {
         if !self.is_wanted(execution) {
             return Ok(());
         }
-        self.send(Sent::Execution(execution_pb(execution, self.attempts.of(execution))))
-            .await
+        self.send(Sent::Execution(self.attempts.view(execution.clone()))).await
     }
 
     async fn send_task(&mut self) -> Result<(), End> {
-        let task = task_pb(&self.task, &self.counts, self.last_end).map_err(End::Failed)?;
         self.task_due = None;
         self.task_sent = Instant::now();
-        self.send(Sent::Task(task)).await
+        self.send(Sent::Task(TaskView {
+            task: self.task.clone(),
+            counts: self.all_counts().await?,
+            finished_at: self.last_end,
+        }))
+        .await
     }
 
-    async fn send(&self, event: Sent) -> Result<(), End> {
-        self.out
-            .send(Ok(pb::WatchTaskResponse { event: Some(event) }))
-            .await
-            .map_err(|_| End::Gone)
+    async fn is_at_its_end(&self) -> Result<bool, End> {
+        // As long as those that can be read are not at their ends, it is not.
+        let may_be = TaskState::derive(&self.counts).is_terminal();
+        Ok(may_be && TaskState::derive(&self.all_counts().await?).is_terminal())
+    }
+
+    /// How many executions are in each state, those that cannot be read included.
+    async fn all_counts(&self) -> Result<Counts, End> {
+        if !self.has_unreadable {
+            return Ok(self.counts.clone());
+        }
+        let mut counts = self.store.execution_counts(&[self.task.id]).await?;
+        Ok(counts.remove(&self.task.id).unwrap_or_default())
+    }
+
+    async fn send(&self, message: Sent) -> Result<(), End> {
+        let bytes = unread::bytes(&message);
+        self.out.send(Ok(message), bytes).await.map_err(|_| End::Gone)
     }
 
     /// Keeps what is new about an execution; false when nothing is.
     fn note(&mut self, execution: &Execution) -> bool {
         let wanted = self.is_wanted(execution);
         let before = self.seen.get(&execution.agent_id);
-        if before.is_some_and(|seen| seen.revision >= execution.revision) {
+        if let Some(seen) = before.filter(|seen| seen.revision >= execution.revision) {
+            // An end that came before what is open is one of an earlier attempt, or the truth of an older state.
+            self.was_set_back |= execution.state.is_terminal() && !seen.state.is_terminal();
             return false;
         }
         if let Some(count) = before.and_then(|seen| self.counts.get_mut(&seen.state)) {
@@ -315,8 +321,12 @@ impl Watch {
         *self.counts.entry(execution.state).or_default() += 1;
         self.last_end = self.last_end.max(execution.finished_at);
         self.attempts.note(execution);
+        let name = match wanted && self.has_output() {
+            true => execution.agent_name.as_str(),
+            false => "",
+        };
         let seen = Seen {
-            name: execution.agent_name.clone(),
+            name: name.into(),
             state: execution.state,
             revision: execution.revision,
             attempt: execution.attempt_id,
@@ -331,13 +341,25 @@ impl Watch {
     }
 
     fn has_output(&self) -> bool {
-        self.output != pb::OutputMode::Unspecified
+        self.output != Output::Nothing
     }
 
     fn is_wanted(&self, execution: &Execution) -> bool {
         self.agents.is_empty()
             || self.agents.contains(&execution.agent_name)
             || self.agents.contains(&execution.agent_id.to_string())
+    }
+
+    /// Forgets positions in output of other tasks: somebody may name very many.
+    fn keep_own_positions(&mut self) {
+        if self.positions.is_empty() {
+            return;
+        }
+        let newest = self.seen.values().filter_map(|seen| seen.attempt);
+        let older = self.attempts.0.values().flatten().map(|attempt| attempt.id);
+        let own: HashSet<AttemptId> = newest.chain(older).collect();
+        self.positions.retain(|attempt, _| own.contains(attempt));
+        self.positions.shrink_to_fit();
     }
 
     fn position(&self, attempt: AttemptId) -> u64 {

@@ -1,16 +1,12 @@
-//! The accept loop: bounded handshakes, and it survives every error.
+//! The accept loop: it takes every connection at once, and survives every error. Who waits, waits in the lobby.
 
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    connection::{Door, Limits},
-    listener::Listener,
-};
+use super::{connection::Door, limits::Limits, listener::Listener};
 
 /// Longest pause after an error that says 'no resources'.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -28,17 +24,9 @@ pub async fn serve<L: Listener>(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
-    let handshakes = Arc::new(Semaphore::new(limits.concurrent_handshakes));
     let door = Arc::new(Door::new(tls, router, limits, stop.clone()));
     let mut pause = Duration::ZERO;
     loop {
-        // A slot first, then a connection: what we cannot greet waits in the system's queue, where it costs little.
-        let slot = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            slot = Arc::clone(&handshakes).acquire_owned() => slot,
-        };
-        let Ok(slot) = slot else { return };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -48,7 +36,8 @@ pub async fn serve<L: Listener>(
             Ok((io, address)) => {
                 pause = Duration::ZERO;
                 // Owned by `connections`; ends with its peer, its age, or `stop`.
-                connections.spawn(Arc::clone(&door).connection(io, address, slot));
+                let guest = door.enter(address);
+                connections.spawn(Arc::clone(&door).connection(io, address, guest));
             }
             Err(error) if is_of_one_connection(&error) => {
                 tracing::debug!(%error, "a connection ended before it was accepted");

@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use opslink::id::AgentId;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -16,10 +15,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::pki::{Authority, ServerCertificate};
-
-/// Tells whether an agent still belongs to this cloud; asked at every handshake that shows a client certificate.
-pub type IsLiving = Arc<dyn Fn(AgentId) -> bool + Send + Sync>;
+use crate::{
+    identity::IsLiving,
+    pki::{Authority, ServerCertificate},
+};
 
 /// Why the TLS settings could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +69,7 @@ impl ResolvesServerCert for CurrentCertificate {
     }
 }
 
-/// Makes the server's TLS settings.
+/// Makes the server's TLS settings. `is_living` is asked at every handshake that shows a client certificate.
 ///
 /// # Errors
 /// See [`Error`].

@@ -1,6 +1,6 @@
 //! One connection: its handshake, its HTTP settings, its age and its end.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use bytes::Bytes;
@@ -11,59 +11,32 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use opslink::renewal::{ChannelBinding, EXPORTER_LABEL};
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::identity::{PeerInfo, SameOrigin};
-
-/// What a connection may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Longest TLS handshake, and longest wait for the head of an HTTP/1 request.
-    pub handshake: Duration,
-    /// Handshakes at the same time.
-    pub concurrent_handshakes: usize,
-    /// Age at which a connection is asked to end, ± 10 %. Shorter than a certificate lives, so that no link outlives
-    /// the certificate that opened it for long.
-    pub max_age: Duration,
-    /// Time between being asked to end by age and being cut.
-    pub age_grace: Duration,
-    /// Time between the stop of the server and being cut.
-    pub drain: Duration,
-}
-
-impl Limits {
-    /// Returns how long a connection can last at most.
-    pub fn longest_life(&self) -> Duration {
-        self.max_age.mul_f64(1.1) + self.age_grace
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-            concurrent_handshakes: 1024,
-            max_age: Duration::from_secs(11 * 3600),
-            age_grace: Duration::from_secs(600),
-            drain: Duration::from_secs(3),
-        }
-    }
-}
+use super::{
+    activity::{Activity, Answer, Call},
+    known::{Kind, Known, Member, agent_of},
+    limits::Limits,
+    lobby::{Guest, Lobby, Stage},
+};
+use crate::identity::{PeerInfo, SameOrigin, Standing, Strangers};
 
 /// What all connections of a listener share.
 pub(super) struct Door {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServerConfig>>,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
+    lobby: Arc<Lobby>,
+    known: Arc<Known>,
+    strangers: Arc<Strangers>,
     agents: Builder<TokioExecutor>,
     clients: Builder<TokioExecutor>,
     any: Builder<TokioExecutor>,
@@ -72,46 +45,73 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(tls: Option<Arc<ServerConfig>>, router: Router, limits: Limits, stop: CancellationToken) -> Self {
         Self {
-            tls: tls.map(TlsAcceptor::from),
+            tls,
             router,
             limits,
             stop,
+            lobby: Lobby::new(limits.places),
+            known: Known::new(limits.known),
+            strangers: Arc::default(),
             // Windows are credit, not memory; but a stranger may fill his, so only agents get large ones. With 4 MiB
             // one stream fills a link of 1 Gbit/s over 30 ms.
             agents: builder(&limits, 4 << 20, 16 << 20, 64).http2_only(),
-            clients: builder(&limits, 1 << 20, 2 << 20, 256).http2_only(),
-            any: builder(&limits, 1 << 20, 2 << 20, 256),
+            // A request has 2 MiB at most: over 100 ms it takes two seconds. More streams than one caller may have open: the
+            // refusal then comes instead of silence.
+            clients: builder(&limits, 64 << 10, 128 << 10, 100).http2_only(),
+            any: builder(&limits, 64 << 10, 128 << 10, 100),
         }
     }
 
+    /// Lets a connection wait for its greeting.
+    pub(super) fn enter(&self, addr: SocketAddr) -> Guest {
+        let stage = if self.tls.is_some() {
+            Stage::Silent
+        } else {
+            Stage::Stranger
+        };
+        self.lobby.enter(addr, stage)
+    }
+
     /// Greets one connection and serves it to its end.
-    pub(super) async fn connection<I>(self: Arc<Self>, io: I, addr: SocketAddr, slot: OwnedSemaphorePermit)
+    pub(super) async fn connection<I>(self: Arc<Self>, io: I, addr: SocketAddr, mut guest: Guest)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(acceptor) = &self.tls else {
-            drop(slot);
+        let Some(config) = &self.tls else {
             let peer = PeerInfo {
                 addr,
                 certificate: None,
                 tls: false,
                 channel: None,
             };
-            return self.http(io, peer, &self.any).await;
+            return self.http(io, peer, &self.any, Some(guest)).await;
         };
-        let accepted = tokio::select! {
+        let greeted = tokio::select! {
             biased;
             () = self.stop.cancelled() => return,
-            accepted = timeout(self.limits.handshake, acceptor.accept(io)) => accepted,
+            () = guest.sent_away() => return,
+            greeted = timeout(self.limits.handshake, self.greet(io, addr)) => greeted,
         };
-        drop(slot);
-        let stream = match accepted {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
+        let Ok(Some(start)) = greeted else {
+            if greeted.is_err() {
+                tracing::debug!(peer = %addr, "no TLS greeting in time");
+            }
+            return;
+        };
+        guest.advance(Stage::Greeting);
+        let shaken = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            () = guest.sent_away() => return,
+            shaken = timeout(self.limits.handshake, self.shake(start, config, &guest)) => shaken,
+        };
+        let stream = match shaken {
+            Ok(Some(Ok(stream))) => stream,
+            Ok(Some(Err(error))) => {
                 tracing::debug!(peer = %addr, %error, "TLS handshake failed");
                 return;
             }
-            Err(_) => {
+            Ok(None) | Err(_) => {
                 tracing::debug!(peer = %addr, "TLS handshake took too long");
                 return;
             }
@@ -133,34 +133,98 @@ impl Door {
             (Some(b"h2"), None) => &self.clients,
             (Some(_) | None, _) => &self.any,
         };
-        self.http(
-            stream,
-            PeerInfo {
-                addr,
-                certificate,
-                tls: true,
-                channel,
-            },
-            builder,
-        )
-        .await;
+        // The verifier let the certificate pass: an agent of ours, and a living one.
+        let guest = match &certificate {
+            Some(_) => None,
+            None => {
+                guest.advance(Stage::Stranger);
+                Some(guest)
+            }
+        };
+        let peer = PeerInfo {
+            addr,
+            certificate,
+            tls: true,
+            channel,
+        };
+        self.http(stream, peer, builder, guest).await;
     }
 
-    async fn http<I>(&self, io: I, peer: PeerInfo, builder: &Builder<TokioExecutor>)
+    /// Waits for the client's greeting: until then a connection has no slot and no cryptography.
+    async fn greet<I>(&self, io: I, addr: SocketAddr) -> Option<StartHandshake<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        match LazyConfigAcceptor::new(Acceptor::default(), io).await {
+            Ok(start) => Some(start),
+            Err(error) => {
+                tracing::debug!(peer = %addr, %error, "no TLS greeting");
+                None
+            }
+        }
+    }
+
+    /// Finishes the handshake in a slot; `None` when others could not wait any longer.
+    async fn shake<I>(
+        &self,
+        start: StartHandshake<I>,
+        config: &Arc<ServerConfig>,
+        guest: &Guest,
+    ) -> Option<io::Result<TlsStream<I>>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let slot = guest.slot().await?;
+        let began = Instant::now();
+        let shaking = start.into_stream(Arc::clone(config));
+        tokio::pin!(shaking);
+        loop {
+            let looked = tokio::select! {
+                biased;
+                looked = timeout(PATIENCE_LOOK, &mut shaking) => looked,
+                () = slot.sent_away() => return None,
+            };
+            match looked {
+                Ok(shaken) => return Some(shaken),
+                Err(_) if began.elapsed() >= guest.patience(self.limits.handshake) => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn http<I>(&self, io: I, peer: PeerInfo, builder: &Builder<TokioExecutor>, mut guest: Option<Guest>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let addr = peer.addr;
         let router = self.router.clone();
-        let service =
-            hyper::service::service_fn(move |request: Request<Incoming>| call(router.clone(), request, peer.clone()));
+        let standing = Arc::new(Standing::new(Arc::clone(&self.strangers)));
+        let activity = Activity::new();
+        // The handshake has read it; one that names nobody is nobody's.
+        let mut member = peer.certificate.as_ref().map(|certificate| {
+            let agent = agent_of(certificate).unwrap_or_else(|| "agent:".into());
+            standing.make_known(&agent);
+            self.known.enter(Kind::Agent, agent, &activity)
+        });
+        let service = {
+            let (standing, activity) = (Arc::clone(&standing), Arc::clone(&activity));
+            hyper::service::service_fn(move |mut request: Request<Incoming>| {
+                let call = activity.begin();
+                request.extensions_mut().insert(Arc::clone(&standing));
+                answer(router.clone(), request, peer.clone(), call)
+            })
+        };
         // On the heap, once: the task then is as small as its handshake.
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
 
-        let mut asked_to_end = false;
-        let mut stopping = false;
-        let mut deadline = Instant::now() + jittered(self.limits.max_age);
+        let mut ending = None;
+        let old_at = Instant::now() + jittered(self.limits.max_age);
         loop {
+            let idle_at = || self.idle_at(&activity, standing.is_known());
+            // Looked at again at the latest then: nobody tells when the last call ends.
+            let look_at = Instant::now() + self.idle(standing.is_known()).min(self.limits.untaken);
+            let look_at = idle_at().map_or(look_at, |at| at.min(look_at));
+            let next = ending.unwrap_or(old_at.min(look_at));
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
@@ -169,40 +233,104 @@ impl Door {
                     }
                     return;
                 }
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    asked_to_end = true;
+                () = self.stop.cancelled(), if ending.is_none_or(|at| at > Instant::now() + self.limits.drain) => {
                     connection.as_mut().graceful_shutdown();
-                    deadline = Instant::now() + self.limits.drain;
+                    ending = Some(Instant::now() + self.limits.drain);
                 }
-                () = sleep_until(deadline) => {
-                    if asked_to_end {
+                // It is nobody's guest any more: it showed something, or it is sent away.
+                () = leaving(guest.as_ref(), &standing), if guest.is_some() => {
+                    if !standing.is_known() {
+                        return;
+                    }
+                    guest = None;
+                    let actor = standing.actor().unwrap_or_default();
+                    member = Some(self.known.enter(Kind::Client, actor, &activity));
+                }
+                () = making_room(member.as_ref()), if member.is_some() => {
+                    member = None;
+                    connection.as_mut().graceful_shutdown();
+                    let end = Instant::now() + self.limits.drain;
+                    ending = Some(ending.map_or(end, |at| at.min(end)));
+                }
+                () = sleep_until(next) => {
+                    let now = Instant::now();
+                    if ending.is_some() {
                         tracing::debug!(peer = %addr, "connection cut: it did not end in time");
                         return;
                     }
-                    asked_to_end = true;
-                    connection.as_mut().graceful_shutdown();
-                    deadline = Instant::now() + self.limits.age_grace;
+                    let is_idle = idle_at().is_some_and(|at| at <= now);
+                    if now >= old_at || is_idle {
+                        connection.as_mut().graceful_shutdown();
+                        ending = Some(now + if is_idle { self.limits.drain } else { self.limits.age_grace });
+                    }
                 }
             }
         }
     }
 }
 
+impl Door {
+    /// When a connection is to end if nothing happens on it meanwhile; `None` while something goes on.
+    fn idle_at(&self, activity: &Activity, is_known: bool) -> Option<Instant> {
+        match activity.quiet_since() {
+            Some((since, false)) => Some(since + self.limits.handshake),
+            Some((since, true)) => Some(since + self.idle(is_known)),
+            None if is_known => activity.untaken().map(|since| since + self.limits.untaken),
+            None => activity.oldest().map(|began| began + self.limits.stranger_call),
+        }
+    }
+
+    fn idle(&self, is_known: bool) -> Duration {
+        match is_known {
+            true => self.limits.idle,
+            false => self.limits.stranger_idle,
+        }
+    }
+}
+
+/// Between two looks at how many wait for the slot of a handshake.
+const PATIENCE_LOOK: Duration = Duration::from_millis(250);
+
+/// Waits until a stranger has shown something, or must go.
+async fn leaving(guest: Option<&Guest>, standing: &Standing) {
+    let Some(guest) = guest else { return };
+    tokio::select! {
+        biased;
+        () = standing.known() => {}
+        () = standing.tiresome() => {}
+        () = guest.sent_away() => {}
+    }
+}
+
+/// Waits until a known connection has to make room for another one.
+async fn making_room(member: Option<&Member>) {
+    let Some(member) = member else { return };
+    member.sent_away().await;
+}
+
 /// Tells the handlers who is at the other end, then calls the router.
-async fn call(
+async fn answer(
     mut router: Router,
     mut request: Request<Incoming>,
     peer: PeerInfo,
-) -> Result<Response<axum::body::Body>, Infallible> {
+    call: Call,
+) -> Result<Response<Answer>, Infallible> {
     // Only browsers send cookies; only for them does the origin matter.
     if request.headers().contains_key(header::COOKIE) || request.headers().contains_key(header::ORIGIN) {
-        let same = SameOrigin::of(request.headers(), request.uri());
+        let same = SameOrigin::of(request.headers(), request.uri(), peer.tls);
         request.extensions_mut().insert(same);
     }
     request.extensions_mut().insert(peer);
-    router.call(request).await
+    let response = router.call(request).await?;
+    Ok(Answer::new(response, call))
 }
+
+/// Headers of one call. A token has some sixty bytes and a browser sends 2 KiB; no flow control holds them back, so it is
+/// what a stranger can have us keep for each of its streams.
+const HEADERS_MAX: u32 = 8 << 10;
+
+/// What was answered on one stream and not taken, beside the message that passes it: `identity/streams.rs` counts with it.
+const SEND_MAX: usize = 256 << 10;
 
 fn builder(limits: &Limits, stream_window: u32, connection_window: u32, streams: u32) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -219,8 +347,8 @@ fn builder(limits: &Limits, stream_window: u32, connection_window: u32, streams:
         .initial_connection_window_size(connection_window)
         .max_concurrent_streams(streams)
         .max_frame_size(64 * 1024)
-        .max_header_list_size(32 * 1024)
-        .max_send_buf_size(512 * 1024)
+        .max_header_list_size(HEADERS_MAX)
+        .max_send_buf_size(SEND_MAX)
         .max_pending_accept_reset_streams(32)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));

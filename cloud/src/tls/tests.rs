@@ -11,7 +11,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, extract::Request};
+use axum::{Router, body::Body, extract::Request, response::Response};
+use bytes::Bytes;
 use opslink::id::AgentId;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -27,12 +28,18 @@ use tokio_util::{
 };
 
 use super::{config::CurrentCertificate, *};
-use crate::{identity::PeerInfo, pki::Authority, store::memory::MemoryStore};
+use crate::{
+    identity::{PeerInfo, Standing},
+    pki::Authority,
+    store::memory::MemoryStore,
+};
+
+mod known;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 async fn authority() -> Arc<Authority> {
-    let store: Arc<dyn crate::store::Store> = Arc::new(MemoryStore::new());
+    let store: crate::store::Store = crate::store::Store::from(MemoryStore::new());
     Arc::new(Authority::load(&store).await.unwrap())
 }
 
@@ -78,6 +85,23 @@ fn start<L: Listener>(listener: L, addr: SocketAddr, tls: Option<Arc<ServerConfi
         let peer = request.extensions().get::<PeerInfo>().unwrap().clone();
         format!("certificate={} tls={}", peer.certificate.is_some(), peer.tls)
     });
+    let endless = || async { Body::from_stream(futures::stream::pending::<io::Result<Bytes>>()) };
+    let router = router.route("/endless", axum::routing::get(endless));
+    let login = |request: Request| async move {
+        request
+            .extensions()
+            .get::<Arc<Standing>>()
+            .unwrap()
+            .make_known("token:a");
+        let mut answer = Response::new(Body::from_stream(futures::stream::pending::<io::Result<Bytes>>()));
+        if request.uri().query() == Some("whole") {
+            answer.extensions_mut().insert(Whole);
+        } else {
+            *answer.body_mut() = Body::empty();
+        }
+        answer
+    };
+    let router = router.route("/login", axum::routing::get(login));
     tokio::spawn(serve(listener, tls, router, limits, stop.clone(), TaskTracker::new()));
     Server {
         addr,
@@ -236,7 +260,13 @@ async fn who_says_nothing_is_sent_away() {
     let tls = config::server_config(Arc::clone(&authority), current(&authority), Arc::new(|_| true)).unwrap();
     let limits = Limits {
         handshake: Duration::from_millis(50),
-        concurrent_handshakes: 1,
+        places: Places {
+            slots: Most {
+                per_source: 1,
+                in_all: 1,
+            },
+            ..Places::default()
+        },
         ..Limits::default()
     };
     let server = start_tcp(Some(tls), limits);
@@ -273,6 +303,24 @@ async fn an_old_connection_is_asked_to_end() {
         .expect("closed by age")
         .unwrap();
     assert!(answer.contains("certificate=false tls=false"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stranger_with_a_call_that_never_ends_is_cut() {
+    let limits = Limits {
+        handshake: Duration::from_secs(1),
+        stranger_call: Duration::from_millis(50),
+        drain: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let server = start_tcp(None, limits);
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let request = b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // However it ends: what matters is that it does.
+    let _ = timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("cut");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
 }
 
 /// Fails some times before it hands out real connections.

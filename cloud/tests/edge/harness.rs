@@ -52,13 +52,13 @@ pub(crate) struct Edge {
 impl Edge {
     /// On the in-memory store, with an admin.
     pub(crate) async fn memory() -> Self {
-        let edge = Self::over(Arc::new(MemoryStore::new())).await;
+        let edge = Self::over(Store::from(MemoryStore::new())).await;
         edge.cloud.accounts.first_admin(Some(PASSWORD)).await.unwrap();
         edge
     }
 
     /// On this store.
-    pub(crate) async fn over(store: Arc<dyn Store>) -> Self {
+    pub(crate) async fn over(store: Store) -> Self {
         let stop = CancellationToken::new();
         let settings = Settings {
             public_url: "https://ops.example:7443".to_owned(),

@@ -1,6 +1,6 @@
 //! T24 and T11 end to end: a join token works once; a removed agent never gets in again.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use opslink::pb;
@@ -19,10 +19,16 @@ use tokio::time::timeout;
 use crate::harness::{Edge, LIMIT, join_request, reason, with_bearer};
 
 /// Joins 100 times at once with one token; returns how often each answer came.
-async fn race(store: Arc<dyn Store>) -> (Edge, HashMap<String, u32>) {
+async fn race(store: Store) -> (Edge, HashMap<String, u32>) {
     let edge = Edge::over(store).await;
     let (id, secret) = edge.join_token(pb::CreateJoinTokenRequest::default()).await;
     let channel = edge.plain().await;
+    // Of a stranger's connection few calls may wait; of one that has shown something, all.
+    let (_, viewer) = edge.token(Role::Viewer, Duration::from_secs(60)).await;
+    AgentServiceClient::new(channel.clone())
+        .list_agents(with_bearer(pb::ListAgentsRequest::default(), &viewer))
+        .await
+        .unwrap();
     let calls = (0..100).map(|n| {
         let mut client = EnrollmentServiceClient::new(channel.clone());
         let (request, _) = join_request(&id, &secret, &format!("racer-{n}"));
@@ -51,13 +57,47 @@ async fn race(store: Arc<dyn Store>) -> (Edge, HashMap<String, u32>) {
     (edge, answers)
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_again_makes_no_second_token() {
+    let edge = Edge::over(Store::from(MemoryStore::new())).await;
+    let (_, admin) = edge.token(Role::Admin, Duration::from_secs(60)).await;
+    let mut agents = AgentServiceClient::new(edge.plain().await);
+    let request = |request_id: &str| {
+        let request = pb::CreateJoinTokenRequest {
+            request_id: request_id.to_owned(),
+            ..Default::default()
+        };
+        with_bearer(request, &admin)
+    };
+    let id = "0198c0de-0000-7000-8000-00000000000a";
+    let made = agents.create_join_token(request(id)).await.unwrap().into_inner();
+    let first = made.join_token.unwrap().id;
+    let line = format!("echo {} | opslink-agent join ", made.token);
+    assert!(made.command.starts_with(&line), "{}", made.command);
+    assert!(made.command.ends_with(" --token-file -"), "{}", made.command);
+
+    for again in [id, &id.to_uppercase()] {
+        let refused = agents.create_join_token(request(again)).await.unwrap_err();
+        assert_eq!(reason(&refused), "JOIN_TOKEN_MADE", "{refused:?}");
+        assert!(refused.message().contains(&first), "{refused:?}");
+    }
+    let invalid = agents.create_join_token(request("again")).await.unwrap_err();
+    assert_eq!(reason(&invalid), "INVALID_ARGUMENT");
+    for _ in 0..2 {
+        agents.create_join_token(request("")).await.unwrap();
+    }
+    let all = with_bearer(pb::ListJoinTokensRequest::default(), &admin);
+    let listed = agents.list_join_tokens(all).await.unwrap().into_inner();
+    assert_eq!(listed.join_tokens.len(), 3);
+}
+
 fn once() -> HashMap<String, u32> {
     HashMap::from([("OK".to_owned(), 1), ("JOIN_TOKEN_USED".to_owned(), 99)])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_joins_with_one_token_one_wins_in_memory() {
-    let (edge, answers) = race(Arc::new(MemoryStore::new())).await;
+    let (edge, answers) = race(Store::from(MemoryStore::new())).await;
     assert_eq!(answers, once());
     assert_eq!(edge.cloud.directory.list().len(), 1);
 }

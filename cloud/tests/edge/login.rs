@@ -1,7 +1,5 @@
 //! Logging in: limits, the first password, sessions that end.
 
-use std::sync::Arc;
-
 use opslink::pb;
 use opslink_cloud::store::memory::MemoryStore;
 use pb::{agent_service_client::AgentServiceClient, auth_service_client::AuthServiceClient};
@@ -52,7 +50,7 @@ async fn guessing_ends_soon_even_for_the_right_password_and_others_are_not_harme
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_password_must_be_changed_before_anything_else() {
-    let edge = Edge::over(Arc::new(MemoryStore::new())).await;
+    let edge = Edge::over(opslink_cloud::store::Store::from(MemoryStore::new())).await;
     let first = edge
         .cloud
         .accounts

@@ -8,9 +8,18 @@
 )]
 
 mod authz;
+mod copies;
+mod damaged;
 mod expired;
 mod harness;
+mod holds;
 mod join;
+mod large_requests;
+mod lists;
 mod login;
+mod lost_answers;
 mod start;
+mod strangers;
+mod unread;
+mod untaken;
 mod web;

@@ -134,3 +134,35 @@ async fn a_wrong_start_says_what_is_wrong_in_three_lines() {
         assert_ne!(problem.reason.exit_code(), 0);
     }
 }
+
+/// D2: a folder that others could read stayed so, and `nobody` read the keys of both authorities.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_others_could_read_is_closed_at_every_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Serve::for_tests(folder.path().join("data"));
+    let open = |path: &std::path::Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let modes = || -> Vec<(String, u32)> {
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let mut found = vec![(".".to_owned(), mode(&config.data))];
+        for entry in std::fs::read_dir(&config.data).unwrap() {
+            let entry = entry.unwrap();
+            found.push((entry.file_name().to_string_lossy().into_owned(), mode(&entry.path())));
+        }
+        found
+    };
+    std::fs::create_dir(&config.data).unwrap();
+    open(&config.data, 0o755);
+    let running = server::run(&config).await.unwrap();
+    let found = modes();
+    assert!(found.iter().any(|(name, _)| name == "main.db-wal"), "{found:?}");
+    assert!(found.iter().all(|(_, mode)| mode & 0o077 == 0), "{found:?}");
+    running.shutdown().await;
+
+    open(&config.data, 0o755);
+    open(&config.data.join("main.db"), 0o644);
+    restart(&config).await.shutdown().await;
+    let found = modes();
+    assert!(found.iter().all(|(_, mode)| mode & 0o077 == 0), "{found:?}");
+}

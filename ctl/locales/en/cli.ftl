@@ -13,7 +13,7 @@ NO_TERMINAL =
 STDIN_EMPTY =
     .what = { $flag } reads from stdin, and nothing came.
     .why = The first line of stdin is empty.
-    .fix = Pipe it in: printf '%s\n' "$SECRET" | cloudctl login … { $flag }
+    .fix = Pipe it in: printf '%s\n' "$SECRET" | cloudctl … { $flag }
 SERVER_URL_INVALID =
     .what = `{ $url }` is not the address of a cloud.
     .why = It must be https://host or https://host:port, without a path.
@@ -78,6 +78,10 @@ SCRIPT_HAS_CRLF =
     .what = { $name } has Windows line ends (CR LF)
     .why = Most interpreters stumble over them, first at the #! line; nothing was sent.
     .fix = Add --convert-crlf, or convert the file: sed -i 's/\r$//' { $name }
+STDIN_TWICE =
+    .what = --file - and --stdin - both want our stdin.
+    .why = It can be read once: the command would have got nothing.
+    .fix = Put one of the two into a file.
 FOLDER_NOT_WRITABLE =
     .what = The folder { $path } cannot be made.
     .why = { $detail }
@@ -177,6 +181,15 @@ run-dry = { $n ->
     [1] 1 target
    *[other] { $n } targets
     } would run this. Nothing was run.
+run-confirm = Run on { $n ->
+    [1] 1 agent
+   *[other] { $n } agents
+    }: { $agents }?
+run-confirmed = Running on { $n ->
+    [1] 1 agent
+   *[other] { $n } agents
+    }: { $agents }
+run-declined = Nothing was run.
 run-interrupted-early = Interrupted before the cloud answered; the task may exist: cloudctl task list
 run-detached = Detached; the task goes on. Come back: { $back } · Cancel: { $cancel }
 run-reconnecting = connection lost ({ $detail }); reconnecting. The task goes on.

@@ -1,9 +1,6 @@
 //! `cloudctl login URL`: pins the CA on first use, proves who is calling, keeps the context.
 
-use std::{
-    io::{self, BufRead},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use clap::Args;
 use opslink::pb::{ChangePasswordRequest, CurrentUser, GetCurrentUserRequest, LoginRequest};
@@ -17,6 +14,7 @@ use crate::{
     },
     exit::Exit,
     failure::Failure,
+    input::line_of_stdin,
     output, terminal,
     text::text,
 };
@@ -184,19 +182,6 @@ fn ask_new_password() -> Result<String, Failure> {
         }
         terminal::say_always(&text("login-differ", &[]));
     }
-}
-
-fn line_of_stdin(flag: &str) -> Result<String, Failure> {
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::unexpected(&error.to_string()))?;
-    let line = line.trim_end_matches(['\r', '\n']);
-    if line.trim().is_empty() {
-        return Err(Failure::usage("STDIN_EMPTY", &[("flag", flag)]));
-    }
-    Ok(line.to_owned())
 }
 
 /// Returns how the caller is named: a user, or a token.

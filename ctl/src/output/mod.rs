@@ -11,7 +11,7 @@ use serde::Serialize;
 pub(crate) use table::{Column, csv_cell, tsv_cell};
 pub(crate) use words::{ago, labels, list, role, state, task_state, time, until};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, render::escape, terminal};
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,7 +65,7 @@ impl Listing {
             Format::Csv => table::separated(&mut out, items, columns, self.headers, table::csv_cell, b','),
             Format::Tsv => table::separated(&mut out, items, columns, self.headers, table::tsv_cell, b'\t'),
         }
-        print(&out)
+        print(&shown(out, terminal::stdout_is_tty()))
     }
 
     /// Prints one object; in a table as lines of `name  value`.
@@ -83,12 +83,30 @@ impl Listing {
             Format::Table | Format::Wide => table::card(&mut out, item, columns),
             Format::Name | Format::Csv | Format::Tsv => return self.list(std::slice::from_ref(item), name, columns),
         }
-        print(&out)
+        print(&shown(out, terminal::stdout_is_tty()))
     }
 }
 
-/// Writes data to stdout. A reader that went away has had enough: that is no failure.
+/// A list or an object as it is printed: for a program its very bytes; on a terminal what an agent reports of itself, or a
+/// cloud says, is shown and never obeyed, whatever the format.
+fn shown(out: Vec<u8>, on_terminal: bool) -> Vec<u8> {
+    if on_terminal {
+        escape::plain(&String::from_utf8_lossy(&out)).into_bytes()
+    } else {
+        out
+    }
+}
+
+/// Writes data to stdout; on a terminal with nothing that it would obey but colours. A reader that went away has had enough:
+/// that is no failure.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let on_terminal;
+    let bytes = if terminal::stdout_is_tty() {
+        on_terminal = escape::colored(&String::from_utf8_lossy(bytes));
+        on_terminal.as_slice()
+    } else {
+        bytes
+    };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::local(
@@ -132,6 +150,31 @@ mod tests {
         let mut out = Vec::new();
         json(&mut out, &Vec::<String>::new()).unwrap();
         assert_eq!(out, b"[]\n");
+    }
+
+    #[test]
+    fn what_agents_report_reaches_programs_as_it_is_and_no_terminal() {
+        let agent = opslink::pb::Agent {
+            name: "web\x1b]0;owned\x07\u{9b}2J\u{7f}".into(),
+            ..Default::default()
+        };
+        let columns = [Column::new("NAME", |agent: &opslink::pb::Agent| agent.name.clone())];
+        let (mut csv, mut as_yaml, mut as_json) = (Vec::new(), Vec::new(), Vec::new());
+        table::separated(
+            &mut csv,
+            std::slice::from_ref(&agent),
+            &columns,
+            true,
+            table::csv_cell,
+            b',',
+        );
+        yaml(&mut as_yaml, &agent).unwrap();
+        json_line(&mut as_json, &agent).unwrap();
+        for out in [csv, as_yaml, as_json] {
+            assert_eq!(shown(out.clone(), false), out);
+            let text = String::from_utf8(shown(out, true)).unwrap();
+            assert!(!text.contains(|c: char| c != '\n' && c.is_control()), "{text:?}");
+        }
     }
 
     #[test]

@@ -109,6 +109,26 @@ fn sign(character: char, out: &mut Vec<u8>) {
     out.extend_from_slice(shown.encode_utf8(&mut buffer).as_bytes());
 }
 
+/// Makes a text fit for a terminal: its lines, tabs and colours stay.
+pub(crate) fn colored(text: &str) -> Vec<u8> {
+    let (mut filter, mut out) = (Filter::default(), Vec::with_capacity(text.len()));
+    filter.push(text.as_bytes(), &mut out);
+    filter.finish(&mut out);
+    out
+}
+
+/// Makes a text fit for a terminal: its lines and tabs stay, and no colour.
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\r' => out.extend_from_slice("␍".as_bytes()),
+            other => sign(other, &mut out),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Makes a text fit for one cell or one line: no control at all, also no colour and no line end.
 pub(crate) fn visible(text: &str) -> String {
     if !text
@@ -183,6 +203,13 @@ mod tests {
     #[test]
     fn invalid_utf8_cannot_smuggle_control_codes() {
         assert_eq!(text(b"a\x9b2Jb"), "a\u{fffd}2Jb");
+    }
+
+    #[test]
+    fn a_text_keeps_its_lines_and_only_a_colored_one_its_colours() {
+        let told = "a\tb\r\n\x1b[31mc\x1b[2J\u{9b}2J";
+        assert_eq!(plain(told), "a\tb␍\n␛[31mc␛[2J\u{fffd}2J");
+        assert_eq!(colored(told), "a\tb\r\n\x1b[31mc␛[2J\u{fffd}2J".as_bytes());
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl Screen {
             EventBody::Output { stream, data } => self.output(source, stream, &data, event.time_us)?,
             EventBody::TableHeader(header) => self.table_header(source, header)?,
             EventBody::TableRows(rows) => self.table_rows(source, &rows)?,
+            EventBody::RowPiece(piece) => {
+                (source.joiner.push(piece)).map_or(Ok(()), |rows| self.table_rows(source, &rows))?;
+            }
             EventBody::StatementStart(start) => {
                 source.statements.insert(start.statement, start.line);
             }

@@ -196,7 +196,12 @@ fn json_value(out: &mut Vec<u8>, kind: ColumnKind, value: Option<&[u8]>) {
     };
     let plain = match kind {
         ColumnKind::Number => is_json_number(value),
-        ColumnKind::Bool => matches!(value, b"true" | b"false"),
+        // PostgreSQL's letters; MySQL's BOOLEAN is a number and stays one.
+        ColumnKind::Bool => match value {
+            b"t" | b"true" => return out.extend_from_slice(b"true"),
+            b"f" | b"false" => return out.extend_from_slice(b"false"),
+            _ => is_json_number(value),
+        },
         ColumnKind::Json => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok(),
         ColumnKind::Text | ColumnKind::Time | ColumnKind::Bytes => false,
     };
@@ -335,6 +340,16 @@ mod tests {
         let mut out = Vec::new();
         keys.rows(&mut out, RowFormat::Jsonl, &rows, &mut true);
         assert_eq!(text(out), "{\"agent\":\"prod\",\"x\":1,\"x_2\":2,\"agent_2\":\"3\"}\n");
+    }
+
+    #[test]
+    fn booleans_are_booleans_in_json() {
+        let mut out = Vec::new();
+        for value in ["t", "f", "true", "1", "maybe"] {
+            json_value(&mut out, ColumnKind::Bool, Some(value.as_bytes()));
+            out.push(b' ');
+        }
+        assert_eq!(text(out), "true false true 1 \"maybe\" ");
     }
 
     #[test]

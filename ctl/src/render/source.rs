@@ -76,6 +76,8 @@ pub(super) struct Source {
     pub(super) statements: HashMap<u32, u32>,
     /// The result set at work.
     pub(super) table: Option<Table>,
+    /// Rows that have not come whole.
+    pub(super) joiner: opslink::rows::Joiner,
     /// Its files, with `--output-dir`.
     files: Option<PerStream<Sink>>,
     /// What it said until now, with `--fold`.
@@ -111,6 +113,7 @@ impl Source {
             lanes: PerStream::default(),
             statements: HashMap::new(),
             table: None,
+            joiner: opslink::rows::Joiner::default(),
             files,
             gathered: look.fold.then(|| PerStream {
                 out: Gathered::new(),

@@ -74,8 +74,19 @@ impl Client {
             selector: Some(selector),
             ..Default::default()
         };
+        let task_id = self.create(create).await?;
+        let task = self.ended(task_id).await?;
+        Ok((started.elapsed().as_secs_f64(), task))
+    }
+
+    /// Creates a task; returns its id.
+    pub(crate) async fn create(&mut self, create: pb::CreateTaskRequest) -> Result<String> {
         let created = self.tasks.create_task(self.request(create)).await?.into_inner();
-        let task_id = created.task.context("a task")?.id;
+        Ok(created.task.context("a task")?.id)
+    }
+
+    /// Waits for the end of a task, durable.
+    pub(crate) async fn ended(&mut self, task_id: String) -> Result<pb::Task> {
         let watch = pb::WatchTaskRequest {
             task_id,
             ..Default::default()
@@ -87,7 +98,7 @@ impl Client {
                 last = Some(task);
             }
         }
-        Ok((started.elapsed().as_secs_f64(), last.context("the task's end")?))
+        last.context("the task's end")
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -107,6 +118,27 @@ pub(crate) fn true_spec() -> pb::TaskSpec {
         action: Some(pb::task_spec::Action::Shell(shell)),
         ..Default::default()
     }
+}
+
+/// A fake of these steps, as a task.
+pub(crate) fn fake_spec(steps: impl IntoIterator<Item = pb::fake_step::Step>) -> pb::TaskSpec {
+    let steps = steps
+        .into_iter()
+        .map(|step| pb::FakeStep { step: Some(step) })
+        .collect();
+    pb::TaskSpec {
+        action: Some(pb::task_spec::Action::Fake(pb::FakeSpec { steps })),
+        ..Default::default()
+    }
+}
+
+/// Executions of a task that ended well.
+pub(crate) fn succeeded(task: &pb::Task) -> u32 {
+    let good = task
+        .counts
+        .iter()
+        .filter(|count| count.state() == pb::ExecutionState::Succeeded);
+    good.map(|count| count.count).sum()
 }
 
 /// One agent, by name.

@@ -7,7 +7,7 @@ use opslink::pb;
 use opslink_harness::{Fleet, process::Server, programs, wait_for};
 
 use crate::{
-    client::{Client, everyone, true_spec},
+    client::{Client, everyone, fake_spec, succeeded, true_spec},
     dispatch::timed,
     figure::Figure,
     ssh::Ssh,
@@ -47,14 +47,7 @@ pub(crate) fn simulated() -> Result<Vec<Figure>> {
     const AGENTS: u32 = 10_000;
     let fleet = Fleet::start(&[])?;
     let _simulator = Simulator::start(&fleet, AGENTS as usize)?;
-    let step = pb::FakeStep {
-        step: Some(pb::fake_step::Step::Stdout(b"done\n".to_vec().into())),
-    };
-    let fake = pb::task_spec::Action::Fake(pb::FakeSpec { steps: vec![step] });
-    let spec = pb::TaskSpec {
-        action: Some(fake),
-        ..Default::default()
-    };
+    let spec = fake_spec([pb::fake_step::Step::Stdout(b"done\n".to_vec().into())]);
     let rates = runtime()?.block_on(rates(&fleet, spec, AGENTS))?;
     Ok(vec![Figure::new(
         "fanout_10k",
@@ -100,14 +93,16 @@ impl Simulator {
     }
 }
 
-fn online(fleet: &Fleet) -> usize {
+/// Agents that are online.
+pub(crate) fn online(fleet: &Fleet) -> usize {
     fleet
         .ctl
         .run(["agent", "list", "-o", "json"])
         .map_or(0, |list| list.text().matches("AGENT_STATUS_ONLINE").count())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// What the clients run on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -120,12 +115,7 @@ async fn rates(fleet: &Fleet, spec: pb::TaskSpec, count: u32) -> Result<Vec<f64>
     let mut rates = Vec::new();
     for round in 0..=ROUNDS {
         let (seconds, task) = client.run(spec.clone(), everyone()).await?;
-        let good: u32 = task
-            .counts
-            .iter()
-            .filter(|count| count.state() == pb::ExecutionState::Succeeded)
-            .map(|count| count.count)
-            .sum();
+        let good = succeeded(&task);
         ensure!(good == count, "{good} of {count} executions succeeded");
         if round > 0 {
             rates.push(f64::from(count) / seconds);

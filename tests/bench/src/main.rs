@@ -4,12 +4,16 @@
 
 #![expect(clippy::print_stdout, reason = "the table is for the person who asked for it")]
 
+mod attach;
 mod client;
+mod commits;
 mod dispatch;
 mod fanout;
 mod figure;
+mod inserts;
 mod logs;
 mod memory;
+mod queue;
 mod sql;
 mod ssh;
 
@@ -50,6 +54,10 @@ const BENCHES: &[Bench] = &[
         run: sql::run,
     },
     Bench {
+        names: &["sql_inserts"],
+        run: inserts::run,
+    },
+    Bench {
         names: &["memory_cloud_idle", "memory_agent_idle", "memory_per_agent"],
         run: memory::run,
     },
@@ -60,6 +68,18 @@ const BENCHES: &[Bench] = &[
     Bench {
         names: &["fanout_10k"],
         run: fanout::simulated,
+    },
+    Bench {
+        names: &["attach_1k"],
+        run: attach::run,
+    },
+    Bench {
+        names: &["queue_pump_memory", "queue_pump_statements"],
+        run: queue::run,
+    },
+    Bench {
+        names: &["postgres_commits_1", "postgres_commits_8", "postgres_commits_32"],
+        run: commits::run,
     },
 ];
 

@@ -89,8 +89,19 @@ impl Agent {
     /// # Errors
     /// The program cannot be started.
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_with(&[])
+    }
+
+    /// The same with more environment.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn launch_with(&mut self, env: &[(&str, &str)]) -> Result<()> {
         let mut command = Command::new(programs::ours("opslink-agent")?);
-        command.args(["run", "--state"]).arg(&self.state);
+        command
+            .args(["run", "--state"])
+            .arg(&self.state)
+            .envs(env.iter().copied());
         self.server = Some(Server::launch("opslink-agent", &mut command, &self.log())?);
         Ok(())
     }

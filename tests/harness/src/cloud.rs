@@ -30,6 +30,8 @@ pub struct Options {
     pub password: String,
     /// More arguments of `serve`.
     pub args: Vec<String>,
+    /// More environment.
+    pub env: Vec<(String, String)>,
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             public_url: None,
             password: PASSWORD.into(),
             args: Vec::new(),
+            env: Vec::new(),
         }
     }
 }
@@ -102,6 +105,7 @@ impl Cloud {
             command.args(["--public-url", url]);
         }
         command.args(&options.args);
+        command.envs(options.env.iter().map(|(key, value)| (key, value)));
         Ok(command)
     }
 
@@ -139,6 +143,16 @@ impl Cloud {
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
         self.launch()
+    }
+
+    /// Starts it again with this place in which it shall die (`OPSLINK_CRASH_AT`), or with none.
+    ///
+    /// # Errors
+    /// It did not come up.
+    pub fn restart_to_die_at(&mut self, place: Option<&str>) -> Result<()> {
+        let place = place.map(|place| ("OPSLINK_CRASH_AT".to_owned(), place.to_owned()));
+        self.options.env = place.into_iter().collect();
+        self.restart()
     }
 
     /// Says whether it was started and has ended by itself.

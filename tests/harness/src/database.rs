@@ -83,6 +83,8 @@ impl Database {
         if is_root() {
             command.arg("--user=mysql");
         }
+        // Two that are made at once would take each other's temporary tables in /tmp away.
+        command.env("TMPDIR", database.folder.path());
         process::output(command.arg(format!("--datadir={}", data.display())))?;
         database.launch()?;
         database.client(&format!(
@@ -122,6 +124,7 @@ impl Database {
             Kind::MariaDb => {
                 let mut command = Command::new(which(&["mariadbd", "mysqld"]).context("mariadbd is not installed")?);
                 command
+                    .env("TMPDIR", folder)
                     .arg("--no-defaults")
                     .arg(format!("--datadir={}", data.display()));
                 command

@@ -297,6 +297,11 @@ opt-run-as = Run as user
 opt-run-as-hint = Empty is the agent's own user.
 opt-env = Environment
 opt-env-hint = NAME=value, one a line.
+bad-time = { $field }: “{ $text }” is no length of time. Write 90s, 5m or 1h30m.
+bad-number = { $field }: “{ $text }” is no whole number above 0.
+bad-env = Environment: “{ $text }” is not NAME=value.
+stdin-kept = The standard input of that task ({ $size }) goes along.
+arguments-shell = No shell reads the arguments: put | & ; < > ( ) $ ` * ? [ ~ # into single quotes.
 run = Run
 run-on = { $n ->
     [one] Run on 1 agent
@@ -317,6 +322,7 @@ target-exclude = Leave some out
 target-exclude-list = Names or patterns to leave out
 target-empty = Choose agents.
 target-asking = Looking …
+target-nobody = No agent is meant.
 target-matched = { $n ->
     [one] 1 agent
    *[other] { $n } agents
@@ -393,6 +399,7 @@ retry-lost = { $n ->
    *[other] Also the { $count } whose outcome is unknown
 }
 retry-lost-why = They may have run: look first whether running twice does harm.
+retry-sql = The whole script runs again: statements that took effect do so a second time.
 retry-asked = New attempts are on their way.
 cancel-task = Cancel task
 cancel-here = Cancel here

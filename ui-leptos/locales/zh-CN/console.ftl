@@ -285,6 +285,11 @@ opt-run-as = 运行用户
 opt-run-as-hint = 留空为代理自己的用户。
 opt-env = 环境变量
 opt-env-hint = 每行一个 NAME=value。
+bad-time = { $field }：“{ $text }”不是时长。请写 90s、5m 或 1h30m。
+bad-number = { $field }：“{ $text }”不是大于 0 的整数。
+bad-env = 环境变量：“{ $text }”不是 NAME=value。
+stdin-kept = 该任务的标准输入（{ $size }）会一并发送。
+arguments-shell = 参数不经过 shell：请把 | & ; < > ( ) $ ` * ? [ ~ # 放进单引号。
 run = 执行
 run-on = 在 { $n } 个代理上执行
 run-busy = 正在启动 …
@@ -302,6 +307,7 @@ target-exclude = 排除一部分
 target-exclude-list = 要排除的名称或通配
 target-empty = 请选择代理。
 target-asking = 正在匹配 …
+target-nobody = 没有选中任何代理。
 target-matched = { $n } 个代理{ $offline ->
     [0] {""}
    *[other] ，{ $offline } 个离线
@@ -363,6 +369,7 @@ retry-here = 在此重试
 retry-sure = { $count } 个未成功的执行将以相同命令重新尝试。
 retry-lost = 也包括 { $count } 个结果未知的
 retry-lost-why = 它们可能已经执行过：请先确认重复执行是否有害。
+retry-sql = 整个脚本会重新运行：已生效的语句会再生效一次。
 retry-asked = 新的尝试已开始。
 cancel-task = 取消任务
 cancel-here = 在此取消

@@ -76,6 +76,7 @@ pub(crate) async fn retry_task(id: String, agents: Vec<String>, include_lost: bo
         id,
         agents,
         include_lost,
+        include_succeeded: false,
         request_id: request_id(),
     };
     call(methods::RETRY_TASK, message).await.map(drop)

@@ -2,7 +2,7 @@
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::hooks::{use_navigate, use_query_map};
-use opslink::pb::{CreateTaskRequest, Task, TaskSpec, task_spec::Action};
+use opslink::pb::{CreateTaskRequest, ExpectedAgents, Task, TaskSpec, task_spec::Action};
 
 use super::{
     icon::Icon,
@@ -66,7 +66,15 @@ impl Composer {
             request_id: String::new(),
             reason: self.options.reason.get().trim().to_owned(),
             dry_run: false,
+            // Added by the press of 'Run': the twins do not carry it.
+            expected_agents: None,
         }
+    }
+
+    /// True when the list that is shown is the answer to this very choice, and not to the one before.
+    fn is_answered(self) -> bool {
+        let target = self.target.read();
+        self.preview.with(|preview| preview.answers(&target))
     }
 
     /// Reads the task that `?from=` names and fills in what the composers share; `rest` does the rest.
@@ -122,8 +130,13 @@ pub(crate) fn ComposerPage(
             t("run-not-allowed")
         } else if composer.target.with(Target::is_empty) {
             t("target-empty")
+        } else if !composer.is_answered() {
+            t("target-asking")
+        } else if composer.preview.with(|preview| preview.agents.is_empty()) {
+            t("target-nobody")
         } else {
-            missing.get()
+            let problem = composer.options.problem();
+            if problem.is_empty() { missing.get() } else { problem }
         }
     });
     let run = Callback::new(move |()| {
@@ -133,9 +146,12 @@ pub(crate) fn ComposerPage(
         composer.busy.set(true);
         composer.problem.set(None);
         let navigate = navigate.clone();
+        // What is shown is what runs: the cloud refuses the task when others are meant by now.
+        let agents = composer.preview.with_untracked(Preview::ids);
         // One id per press: a repeated answer is the first one.
         let request = CreateTaskRequest {
             request_id: api::request_id(),
+            expected_agents: Some(ExpectedAgents { agents }),
             ..request.get_untracked()
         };
         spawn_local(async move {
@@ -159,7 +175,13 @@ pub(crate) fn ComposerPage(
         }
     });
     on_cleanup(move || keys.remove());
-    let count = move || composer.preview.with(|preview| preview.agents.len());
+    let count = move || {
+        if composer.is_answered() {
+            composer.preview.with(|preview| preview.agents.len())
+        } else {
+            0
+        }
+    };
     view! {
         <PageHead heading=heading />
         <div class="columns composer">

@@ -4,7 +4,11 @@ use leptos::prelude::*;
 use opslink::pb::{Queueing, Rollout};
 
 use super::field::{Field, TextField};
-use crate::{dom, i18n::t, logic::format};
+use crate::{
+    dom,
+    i18n::{Arg, t, ta},
+    logic::limits,
+};
 
 /// What was typed.
 #[derive(Clone, Copy)]
@@ -55,14 +59,32 @@ impl RunOptions {
         self.reason.set(reason.to_owned());
     }
 
+    /// What cannot be read of it, in a sentence; empty when all can.
+    pub(crate) fn problem(self) -> String {
+        let number = |label, text: RwSignal<String>| text.with(|text| bad_number::<u32>(label, text));
+        let time = |label, text: RwSignal<String>| text.with(|text| bad_time(label, text));
+        let wait = || {
+            if self.queue.get() {
+                time("opt-queue-ttl", self.queue_ttl)
+            } else {
+                None
+            }
+        };
+        time("opt-timeout", self.timeout)
+            .or_else(|| number("opt-parallel", self.parallel))
+            .or_else(|| number("opt-max-failures", self.max_failures))
+            .or_else(wait)
+            .unwrap_or_default()
+    }
+
     /// The time limit; 0 is the cloud's default.
     pub(crate) fn timeout_secs(self) -> u32 {
-        format::parse_secs(&self.timeout.get()).unwrap_or_default()
+        limits::seconds(&self.timeout.get()).unwrap_or_default()
     }
 
     /// The rollout, when anything was said about it.
     pub(crate) fn rollout(self) -> Option<Rollout> {
-        let number = |text: String| text.trim().parse::<u32>().unwrap_or_default();
+        let number = |text: String| limits::number(&text).unwrap_or_default();
         let rollout = Rollout {
             max_parallel: number(self.parallel.get()),
             max_failures: number(self.max_failures.get()),
@@ -74,9 +96,31 @@ impl RunOptions {
     pub(crate) fn queueing(self) -> Option<Queueing> {
         self.queue.get().then(|| Queueing {
             enabled: true,
-            ttl_secs: format::parse_secs(&self.queue_ttl.get()).unwrap_or_default(),
+            ttl_secs: limits::seconds(&self.queue_ttl.get()).unwrap_or_default(),
         })
     }
+}
+
+/// Says that a field holds no length of time, when it holds none.
+pub(crate) fn bad_time(label: &str, text: &str) -> Option<String> {
+    let bad = limits::seconds(text).is_none();
+    bad.then(|| {
+        ta(
+            "bad-time",
+            &[("field", Arg::from(t(label))), ("text", Arg::from(text.to_owned()))],
+        )
+    })
+}
+
+/// Says that a field holds no number, when it holds none.
+pub(crate) fn bad_number<N: std::str::FromStr + Default + PartialEq>(label: &str, text: &str) -> Option<String> {
+    let bad = limits::number::<N>(text).is_none();
+    bad.then(|| {
+        ta(
+            "bad-number",
+            &[("field", Arg::from(t(label))), ("text", Arg::from(text.to_owned()))],
+        )
+    })
 }
 
 /// The fields.
@@ -93,8 +137,8 @@ pub(crate) fn RunOptionFields(
             <div class="option-grid">
                 {children()}
                 <TextField id="opt-timeout" label=t("opt-timeout") value=options.timeout hint=t("opt-timeout-hint") placeholder="1h" />
-                <TextField id="opt-parallel" label=t("opt-parallel") value=options.parallel hint=t("opt-parallel-hint") kind="number" placeholder="–" />
-                <TextField id="opt-max-failures" label=t("opt-max-failures") value=options.max_failures hint=t("opt-max-failures-hint") kind="number" placeholder="–" />
+                <TextField id="opt-parallel" label=t("opt-parallel") value=options.parallel hint=t("opt-parallel-hint") placeholder="–" />
+                <TextField id="opt-max-failures" label=t("opt-max-failures") value=options.max_failures hint=t("opt-max-failures-hint") placeholder="–" />
                 <TextField id="opt-reason" label=t("opt-reason") value=options.reason hint=t("opt-reason-hint") />
                 <div class="stack">
                     <label class="check">

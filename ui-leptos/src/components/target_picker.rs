@@ -33,47 +33,88 @@ pub(crate) struct Preview {
     pub agents: Vec<pb::Agent>,
     /// Why it cannot be told.
     pub problem: Option<Failure>,
-    /// True once an answer came for what is typed now.
-    pub settled: bool,
+    /// What was asked; none before the first answer. Until the next answer it is an older choice than the typed one.
+    of: Option<pb::Selector>,
 }
+
+impl Preview {
+    /// True when this is the answer to the choice as it is now.
+    pub(crate) fn answers(&self, target: &Target) -> bool {
+        self.of.as_ref() == Some(&target.selector())
+    }
+
+    /// Ids of the agents.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.agents.iter().map(|agent| agent.id.clone()).collect()
+    }
+}
+
+/// Pause after the last key before the cloud is asked, and between two questions about one choice.
+const PAUSE_MS: u32 = 250;
+/// Pause before a question is repeated that nobody answered.
+const RETRY_MS: u32 = 2_000;
 
 /// Keeps a preview of the target: asked of the cloud a moment after the last key, and when agents change.
 pub(crate) fn preview(target: RwSignal<Target>) -> RwSignal<Preview> {
     let live = use_agents();
     let preview = RwSignal::new(Preview::default());
+    // One choice is one round. Somebody who comes or goes meanwhile makes its answer old, and never puts it off: in a
+    // large fleet there is always somebody.
     let round = StoredValue::new(0_u64);
+    let asking = StoredValue::new(false);
+    let old = StoredValue::new(false);
+    let ask = move |selector: pb::Selector| {
+        asking.set_value(true);
+        let mine = round.get_value();
+        spawn_local(async move {
+            let mut pause = PAUSE_MS;
+            loop {
+                TimeoutFuture::new(pause).await;
+                if round.try_get_value() != Some(mine) {
+                    return;
+                }
+                old.set_value(false);
+                let answer = api::match_agents(selector.clone()).await;
+                if round.try_get_value() != Some(mine) {
+                    return;
+                }
+                let (agents, problem) = match answer {
+                    Ok(agents) => (agents, None),
+                    Err(failure) => (Vec::new(), Some(failure)),
+                };
+                let unanswered = problem.as_ref().is_some_and(Failure::is_unreachable);
+                let of = Some(selector.clone());
+                let _ = preview.try_set(Preview { agents, problem, of });
+                if !unanswered && !old.get_value() {
+                    return asking.set_value(false);
+                }
+                pause = if unanswered { RETRY_MS } else { PAUSE_MS };
+            }
+        });
+    };
     let selector = Memo::new(move |_| (target.get().selector(), target.get().is_empty()));
     Effect::new(move |_| {
         let (selector, empty) = selector.get();
-        // Somebody came or went: ask again.
-        live.agents.track();
         round.update_value(|round| *round += 1);
-        let mine = round.get_value();
         if empty {
+            asking.set_value(false);
             return preview.set(Preview {
-                settled: true,
+                of: Some(selector),
                 ..Preview::default()
             });
         }
-        spawn_local(async move {
-            TimeoutFuture::new(250).await;
-            if round.try_get_value() != Some(mine) {
-                return;
-            }
-            let answer = api::match_agents(selector).await;
-            if round.try_get_value() != Some(mine) {
-                return;
-            }
-            let (agents, problem) = match answer {
-                Ok(agents) => (agents, None),
-                Err(failure) => (Vec::new(), Some(failure)),
-            };
-            let _ = preview.try_set(Preview {
-                agents,
-                problem,
-                settled: true,
-            });
-        });
+        ask(selector);
+    });
+    Effect::new(move |before: Option<()>| {
+        live.agents.track();
+        let (selector, empty) = selector.get_untracked();
+        if before.is_none() || empty {
+            return;
+        }
+        old.set_value(true);
+        if !asking.get_value() {
+            ask(selector);
+        }
     });
     preview
 }
@@ -211,7 +252,7 @@ fn Matched(preview: RwSignal<Preview>, target: RwSignal<Target>) -> impl IntoVie
             let total = preview.agents.len();
             if target.with(Target::is_empty) {
                 t("target-empty")
-            } else if !preview.settled {
+            } else if !target.with(|target| preview.answers(target)) {
                 t("target-asking")
             } else if preview.problem.is_some() {
                 String::new()

@@ -173,8 +173,14 @@ fn Retry(live: TaskLive, open: RwSignal<bool>) -> impl IntoView {
             }
         });
     };
+    let is_sql = live.view.with_value(|view| {
+        view.task
+            .as_ref()
+            .is_some_and(|task| taskview::kind(task.spec.as_ref()) == "sql")
+    });
     view! {
         <p>{move || tn("retry-sure", count())}</p>
+        {is_sql.then(|| view! { <p class="hint">{t("retry-sql")}</p> })}
         {(lost > 0).then(|| view! {
             <label class="check">
                 <input type="checkbox" on:change=move |event| include_lost.set(event_target_checked(&event)) />

@@ -70,23 +70,6 @@ pub fn short_id(id: &str) -> &str {
     id.get(..13).unwrap_or(id)
 }
 
-/// Reads `90`, `90s`, `5m`, `2h`, `1d` as seconds.
-pub fn parse_secs(text: &str) -> Option<u32> {
-    let text = text.trim();
-    let (number, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let factor = match unit.trim() {
-        "s" | "sec" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<u32>().ok()?.checked_mul(factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,16 +103,5 @@ mod tests {
         assert_eq!(duration_us(125_000_000), "2 m 05 s");
         assert_eq!(duration_us(4_320_000_000), "1 h 12 m");
         assert_eq!(duration_us(-5), "< 1 ms");
-    }
-
-    #[test]
-    fn seconds_are_read_with_units() {
-        assert_eq!(parse_secs("90"), Some(90));
-        assert_eq!(parse_secs(" 5m "), Some(300));
-        assert_eq!(parse_secs("2h"), Some(7_200));
-        assert_eq!(parse_secs("1d"), Some(86_400));
-        assert_eq!(parse_secs("soon"), None);
-        assert_eq!(parse_secs("99999999d"), None);
-        assert_eq!(parse_secs(""), None);
     }
 }

@@ -156,7 +156,7 @@ impl Lines {
                 Line::new(time, Kind::StatementEnd(Box::new(end.clone())), text)
             }
             EventBody::End(outcome) => Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone()),
-            EventBody::TableHeader(_) | EventBody::TableRows(_) => return,
+            EventBody::TableHeader(_) | EventBody::TableRows(_) | EventBody::RowPiece(_) => return,
         };
         self.append(line);
     }

@@ -8,6 +8,7 @@ pub mod format;
 pub mod frames;
 pub mod grid;
 pub mod labels;
+pub mod limits;
 pub mod lines;
 pub mod mark;
 pub mod methods;

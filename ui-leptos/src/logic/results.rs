@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use opslink::event::{Event, EventBody, StatementEnd};
+use opslink::{
+    event::{Event, EventBody, StatementEnd},
+    rows::Joiner,
+};
 
 use super::grid::Grid;
 
@@ -34,6 +37,8 @@ pub struct Results {
     pub grids: BTreeMap<u32, Grid>,
     /// Grows with every change.
     pub revision: u64,
+    /// Rows that have not come whole.
+    joiner: Joiner,
 }
 
 impl Results {
@@ -70,6 +75,13 @@ impl Results {
             EventBody::TableRows(rows) => {
                 if let Some(grid) = self.grids.get_mut(&rows.table) {
                     grid.push(rows);
+                }
+            }
+            EventBody::RowPiece(piece) => {
+                if let Some(rows) = self.joiner.push(piece.clone())
+                    && let Some(grid) = self.grids.get_mut(&rows.table)
+                {
+                    grid.push(&rows);
                 }
             }
             EventBody::Output { .. } | EventBody::Note(_) | EventBody::Gap { .. } | EventBody::End(_) => {}

@@ -59,8 +59,12 @@ impl Target {
         }
     }
 
-    /// From a selector, as when a task is run again.
+    /// From a selector, as when a task is run again. One with names and labels at once has no place here: with one of
+    /// the two it would mean more agents, so nobody is chosen.
     pub fn from_selector(selector: &Selector) -> Self {
+        if !selector.expression.is_empty() && (selector.all || !selector.names.is_empty()) {
+            return Self::default();
+        }
         let by = if selector.all {
             By::All
         } else if selector.names.is_empty() {
@@ -209,6 +213,16 @@ mod tests {
             };
             assert_eq!(Target::from_query(get), target);
         }
+    }
+
+    #[test]
+    fn a_narrower_selector_than_can_be_shown_chooses_nobody() {
+        let narrow = Selector {
+            names: vec!["web-*".into()],
+            expression: "env=prod".into(),
+            ..Selector::default()
+        };
+        assert!(Target::from_selector(&narrow).is_empty());
     }
 
     #[test]

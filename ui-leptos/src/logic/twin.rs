@@ -38,6 +38,10 @@ pub fn cloudctl(request: &pb::CreateTaskRequest, place: &Place) -> String {
             }
             line.option("--cwd", &shell.cwd);
             line.option("--user", &shell.run_as);
+            if !shell.stdin.is_empty() {
+                // Whoever runs the line has to bring it: without it the line would do something else.
+                line.words(["--stdin", "FILE"]);
+            }
         }
         Some(Action::Sql(sql)) => {
             line.words(["cloudctl", "run", "sql"]);

@@ -11,12 +11,12 @@ use crate::{
         field::TextField,
         run_options::RunOptionFields,
         script_editor::ScriptEditor,
+        toast,
     },
-    i18n::t,
+    i18n::{Arg, t, ta},
     logic::{
-        danger, order,
+        danger, format, limits, order,
         quote::{self, SplitError},
-        target,
     },
 };
 
@@ -33,6 +33,9 @@ pub(crate) fn RunShell() -> impl IntoView {
     let cwd = RwSignal::new(String::new());
     let run_as = RwSignal::new(String::new());
     let env = RwSignal::new(String::new());
+    // Of the task that is run again; there is no field for it.
+    let stdin = StoredValue::new(bytes::Bytes::new());
+    let stdin_size = RwSignal::new(0_u64);
     composer.prefill(move |spec| {
         let Some(Action::Shell(shell)) = spec.action else {
             return;
@@ -41,14 +44,22 @@ pub(crate) fn RunShell() -> impl IntoView {
         if shell.script.is_empty() {
             match shell.argv.as_slice() {
                 // What was a line for a shell is shown as that line again.
-                [sh, flag, line] if sh == "sh" && flag == "-c" => command.set(line.clone()),
+                [sh, flag, line] if sh == "sh" && flag == "-c" && command_words(line).as_ref() == Ok(&shell.argv) => {
+                    command.set(line.clone());
+                }
                 argv => command.set(words(argv)),
             }
         } else {
             is_script.set(true);
-            script.set(String::from_utf8_lossy(&shell.script).into_owned());
+            match String::from_utf8(shell.script.to_vec()) {
+                Ok(text) => script.set(text),
+                // Shown as text it would be another script.
+                Err(_) => toast::complain(ta("file-binary", &[("name", Arg::from(t("script")))])),
+            }
             arguments.set(words(&shell.argv));
         }
+        stdin_size.set(shell.stdin.len() as u64);
+        stdin.set_value(shell.stdin);
         interpreter.set(shell.interpreter);
         cwd.set(shell.cwd);
         run_as.set(shell.run_as);
@@ -63,20 +74,20 @@ pub(crate) fn RunShell() -> impl IntoView {
 
     let argv = Memo::new(move |_| command_words(&command.get()));
     let request = Signal::derive(move || {
-        let env = env.get();
-        let pairs = env.lines().filter_map(|line| line.trim().split_once('='));
         let mut shell = ShellSpec {
             interpreter: String::new(),
-            env: pairs
-                .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
+            env: limits::environment(&env.get())
+                .unwrap_or_default()
+                .into_iter()
                 .collect(),
+            stdin: stdin.get_value(),
             cwd: cwd.get().trim().to_owned(),
             run_as: run_as.get().trim().to_owned(),
             ..ShellSpec::default()
         };
         if is_script.get() {
             shell.script = script.get().into_bytes().into();
-            shell.argv = quote::split(&arguments.get()).unwrap_or_else(|_| target::words(&arguments.get()));
+            shell.argv = quote::split(&arguments.get()).unwrap_or_default();
             shell.interpreter = interpreter.get().trim().to_owned();
             shell.script_name = composer.file.get().unwrap_or_default();
         } else {
@@ -85,11 +96,18 @@ pub(crate) fn RunShell() -> impl IntoView {
         composer.request(Action::Shell(shell))
     });
     let missing = Signal::derive(move || {
+        if let Err(line) = env.with(|env| limits::environment(env)) {
+            return ta("bad-env", &[("text", Arg::from(line))]);
+        }
         if is_script.get() {
-            return if script.with(|script| script.trim().is_empty()) {
-                t("script-empty")
-            } else {
-                String::new()
+            if script.with(|script| script.trim().is_empty()) {
+                return t("script-empty");
+            }
+            // Arguments go to the script as they are: no shell is between, so what only a shell reads is quoted or refused.
+            return match arguments.with(|arguments| quote::split(arguments)) {
+                Ok(_) => String::new(),
+                Err(SplitError::OpenQuote) => t("command-quote"),
+                Err(SplitError::NeedsShell) => t("arguments-shell"),
             };
         }
         match argv.get() {
@@ -129,6 +147,9 @@ pub(crate) fn RunShell() -> impl IntoView {
                         <p class="hint">{move || if through_shell() { t("command-through-shell") } else { t("command-words") }}</p>
                     }.into_any()
                 }}
+                <Show when=move || stdin_size.get() != 0>
+                    <p class="hint">{move || ta("stdin-kept", &[("size", Arg::from(format::bytes(stdin_size.get())))])}</p>
+                </Show>
                 <DangerHints hints=hints />
             </section>
             <RunOptionFields options=composer.options>

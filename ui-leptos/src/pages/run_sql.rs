@@ -9,12 +9,13 @@ use crate::{
         composer::{Composer, ComposerPage},
         danger_hints::DangerHints,
         field::{Field, TextField},
-        run_options::{Choice, RunOptionFields},
+        run_options::{Choice, RunOptionFields, bad_number, bad_time},
         script_editor::ScriptEditor,
+        toast,
     },
     dom,
     i18n::{Arg, t, ta},
-    logic::{danger, format, order},
+    logic::{danger, limits, order},
 };
 
 const TRANSACTIONS: &[(&str, &str)] = &[("each", "sql-tx-each"), ("single", "sql-tx-single")];
@@ -44,7 +45,11 @@ pub(crate) fn RunSql() -> impl IntoView {
         } else {
             "stop"
         });
-        script.set(String::from_utf8_lossy(&sql.script).into_owned());
+        match String::from_utf8(sql.script.to_vec()) {
+            Ok(text) => script.set(text),
+            // Shown as text it would be another script.
+            Err(_) => toast::complain(ta("file-binary", &[("name", Arg::from(t("sql-statements")))])),
+        }
         connection.set(sql.connection);
         max_rows.set(if sql.max_rows == 0 {
             String::new()
@@ -72,8 +77,8 @@ pub(crate) fn RunSql() -> impl IntoView {
                 "continue" => SqlOnError::Continue.into(),
                 _ => SqlOnError::Unspecified.into(),
             },
-            max_rows: max_rows.get().trim().parse().unwrap_or_default(),
-            statement_timeout_secs: format::parse_secs(&statement_timeout.get()).unwrap_or_default(),
+            max_rows: limits::number(&max_rows.get()).unwrap_or_default(),
+            statement_timeout_secs: limits::seconds(&statement_timeout.get()).unwrap_or_default(),
             read_only: read_only.get(),
             script_name: composer.file.get().unwrap_or_default(),
         };
@@ -81,10 +86,11 @@ pub(crate) fn RunSql() -> impl IntoView {
     });
     let missing = Signal::derive(move || {
         if script.with(|script| script.trim().is_empty()) {
-            t("sql-empty")
-        } else {
-            String::new()
+            return t("sql-empty");
         }
+        let rows = max_rows.with(|text| bad_number::<u64>("sql-max-rows", text));
+        rows.or_else(|| statement_timeout.with(|text| bad_time("sql-statement-timeout", text)))
+            .unwrap_or_default()
     });
     let hints = Signal::derive(move || {
         if read_only.get() {
@@ -110,7 +116,7 @@ pub(crate) fn RunSql() -> impl IntoView {
             <RunOptionFields options=composer.options>
                 <Choice id="opt-tx" label=t("sql-tx") value=transaction words=TRANSACTIONS />
                 <Choice id="opt-on-error" label=t("sql-error") value=on_error words=ON_ERROR />
-                <TextField id="opt-max-rows" label=t("sql-max-rows") value=max_rows hint=t("sql-max-rows-hint") kind="number" />
+                <TextField id="opt-max-rows" label=t("sql-max-rows") value=max_rows hint=t("sql-max-rows-hint") />
                 <TextField id="opt-statement-timeout" label=t("sql-statement-timeout") value=statement_timeout placeholder="–" />
             </RunOptionFields>
         </ComposerPage>

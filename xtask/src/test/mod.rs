@@ -1,6 +1,7 @@
 //! `cargo xtask test`: installs what each group needs, runs the groups, and says at the end what was not run and why.
 
 mod group;
+mod targets;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -99,9 +100,12 @@ fn summary(ends: &[(&str, End, std::time::Duration)]) -> ExitCode {
     }
 }
 
-/// Builds the binaries that the end-to-end tests start.
-fn build_binaries() -> Result<()> {
-    process::run(cargo().args(["build", "--workspace", "--exclude", "opslink-ui", "--bins"]))
+/// The packages of the host, all at once: what is built once with these is not built again with other features.
+const HOST: [&str; 3] = ["--workspace", "--exclude", "opslink-ui"];
+
+/// Builds every test and every program that a test starts.
+fn build() -> Result<()> {
+    process::run(cargo().arg("build").args(HOST).arg("--all-targets"))
 }
 
 /// Builds the console as a release does.
@@ -109,11 +113,13 @@ fn build_console() -> Result<()> {
     ui::build(&ui::Options::default())
 }
 
-/// Runs cargo's tests with the place of the binaries in the environment.
+/// Runs tests of the host's packages with the place of the programs in the environment.
 fn cargo_test(args: &[&str]) -> Result<()> {
+    build()?;
     process::run(
         cargo()
             .arg("test")
+            .args(HOST)
             .args(args)
             .env("OPSLINK_BIN_DIR", paths::bins("dev")),
     )

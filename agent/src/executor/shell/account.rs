@@ -26,6 +26,20 @@ pub(super) struct UserEntry {
     pub(super) shell: String,
 }
 
+impl UserEntry {
+    /// For a uid that the user database does not know.
+    pub(super) fn of_uid(uid: u32) -> Self {
+        Self {
+            name: uid.to_string(),
+            home: "/".to_owned(),
+            shell: "/bin/sh".to_owned(),
+        }
+    }
+}
+
+/// The group of those who have none, on Linux.
+const NO_GROUP: u32 = 65_534;
+
 /// Looks up who is asked for. `None` when that is who runs the agent: then there is nothing to change.
 pub(super) fn find(run_as: &str) -> Result<Option<Account>, Failure> {
     let account = match run_as.parse::<u32>() {
@@ -49,10 +63,11 @@ pub(super) fn find(run_as: &str) -> Result<Option<Account>, Failure> {
 fn by_uid(uid: u32) -> Result<Account, Failure> {
     match User::from_uid(Uid::from_raw(uid)).map_err(|error| unreadable(&uid.to_string(), error))? {
         Some(user) => with_groups(user),
+        // A number is no group: the group of the same number may be anybody's.
         None => Ok(Account {
             uid,
-            gid: uid,
-            groups: vec![uid],
+            gid: NO_GROUP,
+            groups: Vec::new(),
             user: None,
         }),
     }
@@ -105,6 +120,13 @@ mod tests {
         let failure = find("no-such-user-here").unwrap_err();
         assert_eq!(failure.reason, "RUN_AS_DENIED");
         assert!(failure.message.contains("no-such-user-here"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_uid_without_an_entry_gets_nobodys_group() {
+        let uid = (1_000_000..).find(|uid| User::from_uid(Uid::from_raw(*uid)).unwrap().is_none());
+        let account = by_uid(uid.unwrap()).unwrap();
+        assert_eq!((account.gid, account.groups.len()), (NO_GROUP, 0));
     }
 
     #[test]

@@ -24,9 +24,6 @@ use crate::executor::{Context, Failure, Finish};
 /// Orphans that ended are collected so often while the main process runs.
 const REAP_EVERY: Duration = Duration::from_secs(30);
 
-/// Variables of the agent's own environment that are no business of its tasks.
-const PRIVATE_PREFIX: &str = "OPSLINK_";
-
 /// Starts the main process in its own process group.
 pub(super) fn spawn(plan: &Plan, has_stdin: bool) -> Result<Child, Failure> {
     let mut command = Command::new(&plan.program);
@@ -37,12 +34,7 @@ pub(super) fn spawn(plan: &Plan, has_stdin: bool) -> Result<Child, Failure> {
     command.arg0(name).args(args).process_group(0).kill_on_drop(true);
     command.stdin(if has_stdin { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(PRIVATE_PREFIX) {
-            command.env_remove(name);
-        }
-    }
-    command.envs(&plan.env);
+    command.env_clear().envs(&plan.env);
     if let Some(cwd) = &plan.cwd {
         command.current_dir(cwd);
     }
@@ -162,7 +154,7 @@ async fn until_end(child: &mut Child, tree: &ProcessTree, ctx: &Context) -> Resu
             () = tokio::time::sleep(REAP_EVERY) => tree.reap(),
         }
     }
-    tree.end(ctx).await?;
+    tree.end(child, ctx).await?;
     child.wait().await.map_err(broken)
 }
 

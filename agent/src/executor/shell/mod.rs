@@ -62,6 +62,11 @@ impl Executor for Shell {
     }
 }
 
+/// The program that reads a script: the one asked for, that of its `#!` line, or `sh`.
+pub(crate) fn interpreter_of(text: &[u8], asked: Option<&str>) -> Result<String, Failure> {
+    script::interpreter(text, asked).map(|interpreter| interpreter.program)
+}
+
 fn spec(action: &Action) -> Result<&ShellSpec, Failure> {
     match action {
         Action::Shell(spec) => Ok(spec),

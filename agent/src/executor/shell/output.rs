@@ -39,6 +39,9 @@ const COPY_BELOW: usize = 8 * 1024;
 /// Asked of the kernel, so that a process that prints much waits less often. This is what every user may have.
 const PIPE_BYTES: i32 = 1024 * 1024;
 
+/// A read of so much shows that the process prints much: most print a few lines, and need no wide pipe.
+const MUCH_BYTES: usize = 16 * 1024;
+
 /// Both pipes of a process.
 pub(super) struct Pumps {
     // Locked once, for the life of `run`: the two pipes are used at the same time by parts of one future.
@@ -52,13 +55,6 @@ pub(super) struct Pumps {
 
 impl Pumps {
     pub(super) fn new(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, ctx: &Context) -> Self {
-        // Best effort: a user may have used up what the kernel grants; the default of 64 KiB works too.
-        if let Some(pipe) = &stdout {
-            fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).ok();
-        }
-        if let Some(pipe) = &stderr {
-            fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).ok();
-        }
         Self {
             stdout: Mutex::new(stdout),
             stderr: Mutex::new(stderr),
@@ -80,6 +76,7 @@ impl Pumps {
     async fn pump<P: AsyncRead + AsFd + Unpin>(&self, stream: Stream, pipe: Option<&mut P>) {
         let Some(pipe) = pipe else { return };
         let mut buffer = BytesMut::new();
+        let mut is_wide = false;
         loop {
             buffer.reserve(READ_BYTES);
             let read = tokio::select! {
@@ -90,7 +87,14 @@ impl Pumps {
             match read {
                 // An error of a pipe is as final as its end.
                 Ok(0) | Err(_) => return,
-                Ok(_) => self.emit(stream, take(&mut buffer)).await,
+                Ok(bytes) => {
+                    if bytes >= MUCH_BYTES && !is_wide {
+                        is_wide = true;
+                        // Best effort: a user may have used up what the kernel grants; the default of 64 KiB works too.
+                        fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).ok();
+                    }
+                    self.emit(stream, take(&mut buffer)).await;
+                }
             }
         }
     }

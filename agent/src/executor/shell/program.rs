@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -18,13 +18,24 @@ use opslink::{
 };
 
 use super::{
-    account::{self, Account},
+    account::{self, Account, UserEntry},
     script,
 };
-use crate::executor::{Context, Failure};
+use crate::{
+    executor::{Context, Failure, Setting},
+    programs::{self, DEFAULT_PATH, Unusable, glob_matches},
+    remains,
+};
 
-/// Where programs are looked for when the agent itself has no PATH (as under some init systems).
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Variables of the agent's own environment that tasks get too; the machine's owner may add some. Everything else, a proxy
+/// with its password say, stays with the agent.
+const INHERITED: [&str; 9] = [
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
+];
+/// Tells a task which one it is.
+const TASK_MARK: &str = "OPSLINK_TASK_ID";
+/// And those of the locale.
+const INHERITED_PREFIX: &str = "LC_";
 
 /// Everything that starting a process needs.
 pub(super) struct Plan {
@@ -32,7 +43,7 @@ pub(super) struct Plan {
     pub(super) program: PathBuf,
     /// With the program's name as it was given.
     pub(super) argv: Vec<OsString>,
-    /// Changes to the agent's own environment.
+    /// All of its environment.
     pub(super) env: BTreeMap<OsString, OsString>,
     pub(super) cwd: Option<PathBuf>,
     pub(super) account: Option<Account>,
@@ -55,10 +66,13 @@ impl Drop for ScriptFolder {
 pub(super) fn plan(spec: &ShellSpec, ctx: &Context) -> Result<Plan, Failure> {
     let account = spec.run_as.as_deref().map(account::find).transpose()?.flatten();
     let cwd = spec.cwd.as_deref().map(folder).transpose()?;
-    let env = environment(spec, account.as_ref());
-    let path = env.get(OsStr::new("PATH")).cloned().or_else(|| env::var_os("PATH"));
-    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
-    let find = |name: &str| find_program(name, cwd.as_deref(), &path);
+    let env = environment(spec, account.as_ref(), &ctx.setting);
+    let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_else(programs::own_path);
+    let find = |name: &str| match &ctx.setting.program {
+        // What the owner's policy has found and allowed, and nothing else.
+        Some(permitted) => Ok(permitted.clone()),
+        None => programs::find(name, cwd.as_deref(), &path).map_err(|unusable| unusable_program(&unusable)),
+    };
     let mut plan = Plan {
         program: PathBuf::new(),
         argv: Vec::new(),
@@ -151,12 +165,26 @@ impl Plan {
     }
 }
 
-fn environment(spec: &ShellSpec, account: Option<&Account>) -> BTreeMap<OsString, OsString> {
-    let mut env = BTreeMap::new();
-    if env::var_os("PATH").is_none() {
-        env.insert("PATH".into(), DEFAULT_PATH.into());
-    }
-    if let Some(user) = account.and_then(|account| account.user.as_ref()) {
+/// A clean environment: what is always there, what the machine's owner adds, what the task says, and the marks by which
+/// the processes of an attempt are told.
+fn environment(spec: &ShellSpec, account: Option<&Account>, setting: &Setting) -> BTreeMap<OsString, OsString> {
+    let is_inherited = |name: &str| {
+        INHERITED.contains(&name)
+            || name.starts_with(INHERITED_PREFIX)
+            || setting
+                .inherit
+                .iter()
+                .any(|wanted| glob_matches(wanted.as_bytes(), name.as_bytes()))
+    };
+    let mut env: BTreeMap<OsString, OsString> = env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(is_inherited))
+        .collect();
+    env.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+    if let Some(account) = account {
+        let nobody = UserEntry::of_uid(account.uid);
+        let user = account.user.as_ref().unwrap_or(&nobody);
+        // The agent's own is for the agent's user.
+        env.remove(OsStr::new("TMPDIR"));
         for (name, value) in [
             ("HOME", &user.home),
             ("USER", &user.name),
@@ -167,7 +195,17 @@ fn environment(spec: &ShellSpec, account: Option<&Account>) -> BTreeMap<OsString
         }
     }
     env.extend(spec.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env.insert(remains::MARK.into(), setting.attempt_id.clone().into());
+    env.insert(TASK_MARK.into(), setting.task_id.clone().into());
     env
+}
+
+fn unusable_program(unusable: &Unusable) -> Failure {
+    let reason = match unusable {
+        Unusable::NoFile(_) | Unusable::NotInPath { .. } => Reason::ProgramNotFound,
+        Unusable::NotExecutable { .. } => Reason::ProgramNotExecutable,
+    };
+    Failure::new(reason.code(), unusable.to_string())
 }
 
 fn folder(path: &str) -> Result<PathBuf, Failure> {
@@ -180,65 +218,5 @@ fn folder(path: &str) -> Result<PathBuf, Failure> {
         Ok(_) => Err(fail("is not a folder")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(fail("does not exist")),
         Err(error) => Err(fail(&format!("cannot be used ({error})"))),
-    }
-}
-
-/// Finds a program as a shell would: a name with a slash is a path (from the working folder), others are looked for in
-/// PATH.
-fn find_program(name: &str, cwd: Option<&Path>, path: &OsStr) -> Result<PathBuf, Failure> {
-    if name.contains('/') {
-        let file = cwd.map_or_else(|| PathBuf::from(name), |cwd| cwd.join(name));
-        return match runnable(&file) {
-            Runnable::Yes => Ok(file),
-            Runnable::Missing => Err(not_found(format!("there is no file `{}`", file.display()))),
-            Runnable::No(why) => Err(not_executable(&file, why)),
-        };
-    }
-    let mut denied = None;
-    for folder in env::split_paths(path) {
-        let file = folder.join(name);
-        match runnable(&file) {
-            Runnable::Yes => return Ok(file),
-            Runnable::Missing => {}
-            Runnable::No(why) => denied = denied.or(Some((file, why))),
-        }
-    }
-    match denied {
-        Some((file, why)) => Err(not_executable(&file, why)),
-        None => Err(not_found(format!(
-            "there is no program `{name}` in PATH={}",
-            path.to_string_lossy()
-        ))),
-    }
-}
-
-fn not_found(what: String) -> Failure {
-    Failure::new(
-        Reason::ProgramNotFound.code(),
-        format!("{what} on this machine; install it, or give its full path"),
-    )
-}
-
-fn not_executable(file: &Path, why: &str) -> Failure {
-    let message = format!(
-        "`{}` {why}; give a program, or its interpreter before it",
-        file.display()
-    );
-    Failure::new(Reason::ProgramNotExecutable.code(), message)
-}
-
-enum Runnable {
-    Yes,
-    Missing,
-    No(&'static str),
-}
-
-fn runnable(file: &Path) -> Runnable {
-    match fs::metadata(file) {
-        Ok(found) if found.is_dir() => Runnable::No("is a folder"),
-        Ok(found) if found.permissions().mode() & 0o111 == 0 => Runnable::No("is not executable"),
-        Ok(found) if found.size() == 0 => Runnable::No("is empty"),
-        Ok(_) => Runnable::Yes,
-        Err(_) => Runnable::Missing,
     }
 }

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connections::Connections,
     executor,
+    policy::Permit,
     runner::{
-        drive_with_thread,
+        Attempt, drive_with_thread,
         testing::{MemorySpool, envelope, wait_for},
     },
 };
@@ -257,8 +258,67 @@ async fn a_cancel_ends_everything_that_runs() {
     let group: u32 = ran.stdout().trim().parse().unwrap();
     assert_eq!(
         super::tree::ProcessTree::of(Some(group)).members(),
-        [0; 0],
+        [],
         "nothing of it is left"
+    );
+}
+
+#[tokio::test]
+async fn the_environment_is_clean_and_names_the_attempt() {
+    let ran = run(argv(&["env"])).await;
+    let known = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "OPSLINK_ATTEMPT_ID",
+        "OPSLINK_TASK_ID",
+    ];
+    let out = ran.stdout();
+    let names: Vec<_> = out
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    // Cargo has given this process many more.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    assert!(
+        names.iter().all(|name| known.contains(name) || name.starts_with("LC_")),
+        "{names:?}"
+    );
+    assert!(
+        names.contains(&"PATH") && names.contains(&"OPSLINK_ATTEMPT_ID"),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_owner_may_add_to_the_environment_and_limit_the_program() {
+    let permit = Permit {
+        program: Some(std::fs::canonicalize("/usr/bin/env").unwrap()),
+        inherit: vec!["CARGO_MANIFEST_*".to_owned()],
+    };
+    // What the task names is not looked at any more.
+    let mut spec = argv(&["./anything"]);
+    spec.env.insert("PATH".to_owned(), "/nowhere".to_owned());
+    let spool = Arc::new(MemorySpool::default());
+    let attempt = Attempt {
+        envelope: envelope(Action::Shell(spec), LONG),
+        permit,
+    };
+    let (executors, connections) = (executor::all(), Arc::new(Connections::default()));
+    let theirs = Arc::clone(&spool);
+    let outcome = drive_with_thread(attempt, &executors, connections, theirs, CancellationToken::new()).await;
+    assert_eq!(outcome.state, ExecutionState::Succeeded, "{outcome:?}");
+    let out = String::from_utf8(spool.bytes(Stream::Stdout)).unwrap();
+    assert!(
+        out.contains("CARGO_MANIFEST_DIR=") && !out.contains("CARGO_PKG_NAME="),
+        "{out}"
     );
 }
 

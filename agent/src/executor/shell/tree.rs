@@ -12,7 +12,7 @@ use nix::{
     sys::{
         prctl,
         signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
+        wait::{Id, WaitPidFlag, waitid, waitpid},
     },
     unistd::Pid,
 };
@@ -21,24 +21,24 @@ use opslink::{
     reason::Reason,
     time::UnixMicros,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    process::Child,
+    time::{Instant, sleep},
+};
 
-use crate::executor::{Context, Failure, PROCESSES_LEFT};
+use crate::{
+    executor::{Context, Failure, PROCESSES_LEFT},
+    processes::{self, Process},
+};
 
-/// Time after KILL in which everything should be gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after KILL in which everything should be gone. Shorter than that of the runner, whose word is less exact.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Some milliseconds of it.
+const FAST_PASSES: u32 = 100;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// What `/proc/<pid>/stat` says of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    parent: i32,
-    group: i32,
-    session: i32,
-    is_zombie: bool,
-}
 
 /// The processes of one task.
 #[derive(Debug, Clone, Copy)]
@@ -60,16 +60,47 @@ impl ProcessTree {
     }
 
     /// Everything of it that is alive.
-    pub(super) fn members(&self) -> Vec<i32> {
-        self.members_of(&processes())
+    pub(super) fn members(&self) -> Vec<Process> {
+        self.members_of(processes::all())
     }
 
-    fn members_of(&self, processes: &HashMap<i32, Process>) -> Vec<i32> {
-        processes
+    fn members_of(&self, mut processes: HashMap<i32, Process>) -> Vec<Process> {
+        let mut members: Vec<i32> = processes
             .iter()
-            .filter(|(pid, process)| !process.is_zombie && self.has(**pid, processes))
+            .filter(|(pid, process)| !process.is_zombie && self.has(**pid, &processes))
             .map(|(pid, _)| *pid)
-            .collect()
+            .collect();
+        members.sort_unstable();
+        members.iter().filter_map(|pid| processes.remove(pid)).collect()
+    }
+
+    /// Says whether nothing of it is left. A snapshot of `/proc` may miss a process that is forked while the snapshot
+    /// is taken; whether a reaper has children is told by the kernel, and whoever has none has no descendants.
+    fn is_gone(&self, child: &mut Child) -> bool {
+        // Whoever waits for it later gets the same answer.
+        let main_ended = !matches!(child.try_wait(), Ok(None));
+        if self.reaper.is_none() {
+            return main_ended && self.members().is_empty();
+        }
+        if !main_ended {
+            return false;
+        }
+        loop {
+            let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            match waitid(Id::All, peek) {
+                Err(Errno::ECHILD) => return true,
+                Err(Errno::EINTR) => {}
+                // Ended, and not collected.
+                Ok(status) => match status.pid() {
+                    Some(pid) => {
+                        waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
+                    }
+                    // Alive.
+                    None => return false,
+                },
+                Err(_) => return self.members().is_empty(),
+            }
+        }
     }
 
     fn has(&self, pid: i32, processes: &HashMap<i32, Process>) -> bool {
@@ -95,36 +126,32 @@ impl ProcessTree {
     ///
     /// # Errors
     /// [`PROCESSES_LEFT`] when there are processes that this user may not end.
-    pub(super) async fn end(&self, ctx: &Context) -> Result<(), Failure> {
+    pub(super) async fn end(&self, child: &mut Child, ctx: &Context) -> Result<(), Failure> {
         if !ctx.grace.is_zero() {
-            for pid in self.members() {
-                kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+            for process in self.members() {
+                process.signal(Signal::SIGTERM).ok();
                 // A stopped process would hear of it only when continued.
-                kill(Pid::from_raw(pid), Signal::SIGCONT).ok();
+                process.signal(Signal::SIGCONT).ok();
             }
-            if self.gone_within(ctx.grace).await {
+            if self.gone_within(child, ctx.grace).await {
                 return Ok(());
             }
         }
         let killing_since = Instant::now();
         let mut pause = SHORTEST_PAUSE;
         let mut told = false;
-        loop {
+        while !self.is_gone(child) && !self.kill_fast(child) {
             let members = self.members();
-            if members.is_empty() {
-                self.reap();
-                return Ok(());
-            }
             let denied = members
                 .iter()
-                .filter(|pid| kill(Pid::from_raw(**pid), Signal::SIGKILL) == Err(Errno::EPERM))
+                .filter(|process| process.signal(Signal::SIGKILL) == Err(Errno::EPERM))
                 .count();
-            if killing_since.elapsed() >= PATIENCE {
+            if killing_since.elapsed() >= PATIENCE && !members.is_empty() {
                 if denied == members.len() {
                     let message = format!(
                         "{denied} process(es) of the task belong to another user and cannot be ended by the agent: {}; \
                          end them by hand",
-                        list(&members)
+                        processes::list(&members)
                     );
                     return Err(Failure::new(PROCESSES_LEFT, message));
                 }
@@ -136,14 +163,32 @@ impl ProcessTree {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        Ok(())
     }
 
-    async fn gone_within(&self, grace: Duration) -> bool {
+    /// Kills what is directly below the reaper, again and again for a moment; says whether that was all. A process that
+    /// forks and ends all the time is gone before any list of the machine's processes is read; its parent's end makes it a
+    /// child of the reaper, whose own short list is read at once. Nobody else collects those: no number is another one's.
+    fn kill_fast(&self, child: &mut Child) -> bool {
+        let Some(own) = self.reaper else { return false };
+        let list = format!("/proc/{own}/task/{own}/children");
+        for _ in 0..FAST_PASSES {
+            let children = fs::read_to_string(&list).unwrap_or_default();
+            for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+            }
+            if self.is_gone(child) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn gone_within(&self, child: &mut Child, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
         let mut pause = SHORTEST_PAUSE;
         loop {
-            if self.members().is_empty() {
-                self.reap();
+            if self.is_gone(child) {
                 return true;
             }
             if Instant::now() >= deadline {
@@ -154,12 +199,12 @@ impl ProcessTree {
         }
     }
 
-    async fn tell_stuck(&self, members: &[i32], ctx: &Context) {
+    async fn tell_stuck(&self, members: &[Process], ctx: &Context) {
         let message = format!(
             "still waiting for {} killed process(es) to end: {}; the kernel holds them, often because of a disk or \
              network file system that does not answer",
             members.len(),
-            list(members)
+            processes::list(members)
         );
         let note = Note {
             level: Level::Warning,
@@ -177,7 +222,7 @@ impl ProcessTree {
     /// Collects orphans that ended. The main process is left to whoever waits for it.
     pub(super) fn reap(&self) {
         let Some(own) = self.reaper else { return };
-        for (pid, process) in processes() {
+        for (pid, process) in processes::all() {
             if process.is_zombie && process.parent == own && pid != self.main {
                 waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)).ok();
             }
@@ -185,90 +230,54 @@ impl ProcessTree {
     }
 }
 
-fn list(pids: &[i32]) -> String {
-    pids.iter().take(10).map(i32::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Every process of the machine that can be seen.
-fn processes() -> HashMap<i32, Process> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return HashMap::new();
-    };
-    entries
-        .filter_map(|entry| {
-            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-            Some((pid, parse(&stat)?))
-        })
-        .collect()
-}
-
-/// Reads a `stat` line. The name in parentheses may hold anything, parentheses and line ends too.
-fn parse(stat: &[u8]) -> Option<Process> {
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let mut fields = rest.split_whitespace();
-    let is_zombie = matches!(fields.next()?, "Z" | "X" | "x");
-    let mut number = || fields.next()?.parse().ok();
-    Some(Process {
-        parent: number()?,
-        group: number()?,
-        session: number()?,
-        is_zombie,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn process(parent: i32, group: i32, session: i32) -> Process {
-        Process {
+    fn processes<const N: usize>(of: [(i32, [i32; 3]); N]) -> HashMap<i32, Process> {
+        let process = |(pid, [parent, group, session]): (i32, [i32; 3])| Process {
+            pid,
+            name: String::new(),
             parent,
             group,
             session,
             is_zombie: false,
-        }
+            start_ticks: 0,
+        };
+        of.map(|(pid, of)| (pid, process((pid, of)))).into()
     }
 
-    #[test]
-    fn a_stat_line_is_read_whatever_the_name() {
-        let stat = b"42 (a) b)\n (c) S 7 8 9 0 -1";
-        assert_eq!(parse(stat), Some(process(7, 8, 9)));
-        assert!(parse(b"42 (x) Z 1 1 1 0").unwrap().is_zombie);
-        assert_eq!(parse(b"42 (x) S 1"), None);
+    fn pids(members: Vec<Process>) -> Vec<i32> {
+        members.iter().map(|process| process.pid).collect()
     }
 
     #[test]
     fn under_a_reaper_every_descendant_counts_and_nothing_else() {
-        let processes = HashMap::from([
-            (1, process(0, 1, 1)),
-            (10, process(1, 10, 10)),
-            (11, process(10, 11, 10)),
-            (12, process(11, 11, 10)),
+        let processes = processes([
+            (1, [0, 1, 1]),
+            (10, [1, 10, 10]),
+            (11, [10, 11, 10]),
+            (12, [11, 11, 10]),
             // Forked twice, own session: came back to the reaper.
-            (13, process(10, 13, 13)),
-            (20, process(1, 11, 10)),
+            (13, [10, 13, 13]),
+            (20, [1, 11, 10]),
         ]);
-        let mut members = ProcessTree {
+        let tree = ProcessTree {
             main: 11,
             reaper: Some(10),
-        }
-        .members_of(&processes);
-        members.sort_unstable();
-        assert_eq!(members, [11, 12, 13]);
+        };
+        assert_eq!(pids(tree.members_of(processes)), [11, 12, 13]);
     }
 
     #[test]
     fn without_one_group_and_session_count() {
-        let processes = HashMap::from([
-            (11, process(10, 11, 10)),
-            (12, process(1, 11, 10)),
-            (13, process(12, 13, 10)),
-            (14, process(1, 14, 14)),
+        let processes = processes([
+            (11, [10, 11, 10]),
+            (12, [1, 11, 10]),
+            (13, [12, 13, 10]),
+            (14, [1, 14, 14]),
         ]);
-        let mut members = ProcessTree { main: 11, reaper: None }.members_of(&processes);
-        members.sort_unstable();
-        assert_eq!(members, [11, 12, 13]);
+        let tree = ProcessTree { main: 11, reaper: None };
+        assert_eq!(pids(tree.members_of(processes)), [11, 12, 13]);
     }
 }

@@ -1,10 +1,9 @@
-//! What went wrong, for people: connection errors as failures, statement errors with their place in the script.
+//! What went wrong, in one form for every database: connection errors as failures, statement errors with their place
+//! in the script.
+
+use std::io;
 
 use opslink::{event::StatementError, locale::Language, problem::Problem, reason::Reason};
-use sqlx::{
-    Error,
-    postgres::{PgDatabaseError, PgErrorPosition},
-};
 
 use super::split::place;
 use crate::executor::Failure;
@@ -16,6 +15,70 @@ pub(super) enum Offset {
     Byte(usize),
     /// 1-based line in it; the column is unknown.
     Line(u32),
+}
+
+/// What a database said about a statement or a login.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The message.
+    pub(super) message: String,
+    /// SQLSTATE, or the engine's own code.
+    pub(super) code: String,
+    /// Further detail.
+    pub(super) detail: String,
+    /// Hint.
+    pub(super) hint: String,
+    /// Where in the statement; `None` when it does not tell.
+    pub(super) offset: Option<Offset>,
+}
+
+/// Why a statement or a connection failed. Says whether the connection can still be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The database said no; the connection goes on.
+    #[error("{}", .0.message)]
+    Said(Box<Said>),
+    /// The connection is gone, with what the database said last, if it said something.
+    #[error("{}", .0.message)]
+    Lost(Box<Said>),
+    /// The network, or the file.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No secure connection.
+    #[error("{0}")]
+    Tls(String),
+    /// The connection's url or its files.
+    #[error("{0}")]
+    Config(String),
+    /// The other side does not speak as a database does.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl Error {
+    /// The database's no, without details.
+    pub(super) fn said(code: &str, message: impl Into<String>) -> Self {
+        Self::Said(Box::new(Said {
+            message: message.into(),
+            code: code.to_owned(),
+            ..Said::default()
+        }))
+    }
+
+    /// Whether nothing more can be sent on this connection.
+    pub(super) const fn ends_connection(&self) -> bool {
+        match self {
+            Self::Said(_) => false,
+            Self::Lost(_) | Self::Io(_) | Self::Tls(_) | Self::Config(_) | Self::Protocol(_) => true,
+        }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Self::Said(said) | Self::Lost(said) => &said.code,
+            Self::Io(_) | Self::Tls(_) | Self::Config(_) | Self::Protocol(_) => "",
+        }
+    }
 }
 
 /// Turns a problem into what the runner reports: what, why and what to do, in one line.
@@ -46,128 +109,67 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// The server's or the system's own words, without the driver's.
-fn words(error: &Error) -> String {
-    match error {
-        Error::Database(database) => database.message().to_owned(),
-        Error::Io(error) => error.to_string(),
-        // The driver's list is open; what it says itself is all that is known.
-        other => other.to_string(),
-    }
-}
-
 /// Says why a connection could not be opened.
 pub(super) fn connect(connection: &str, error: &Error) -> Failure {
     let reason = match error {
         Error::Tls(_) => Reason::DatabaseTls,
-        Error::Database(database) if is_refused_login(database.code().as_deref()) => Reason::DatabaseAuth,
-        // A server without TLS ends the handshake in its own words.
-        Error::Io(_) | Error::Database(_) if error.to_string().to_lowercase().contains("tls") => Reason::DatabaseTls,
-        Error::Configuration(_) => {
-            let problem = Problem::new(Reason::ConnectionsInvalid).with("path", "connections.toml");
-            return failure(problem.with("detail", format!("connection `{connection}`: {error}")));
-        }
-        _ => Reason::DatabaseDown,
+        Error::Said(_) | Error::Lost(_) if is_refused_login(error.code()) => Reason::DatabaseAuth,
+        Error::Config(detail) => return invalid(connection, detail),
+        Error::Said(_) | Error::Lost(_) | Error::Io(_) | Error::Protocol(_) => Reason::DatabaseDown,
     };
     failure(
         Problem::new(reason)
             .with("connection", connection)
-            .with("detail", words(error)),
+            .with("detail", error.to_string()),
     )
 }
 
+/// Says what is wrong with a connection's entry in the connections file.
+pub(super) fn invalid(connection: &str, detail: &str) -> Failure {
+    let problem = Problem::new(Reason::ConnectionsInvalid).with("path", crate::connections::FILE_NAME);
+    failure(problem.with("detail", format!("connection `{connection}`: {detail}")))
+}
+
 /// SQLSTATE class 28, and PostgreSQL's and MySQL's "no such database": the login as configured is not accepted.
-fn is_refused_login(code: Option<&str>) -> bool {
-    code.is_some_and(|code| code.starts_with("28") || code == "3D000" || code == "42000" || code == "1049")
+fn is_refused_login(code: &str) -> bool {
+    code.starts_with("28") || matches!(code, "3D000" | "42000" | "1044" | "1045" | "1049" | "1698")
 }
 
 /// Says why a statement failed, with its place in the script.
-pub(super) fn statement(
-    error: &Error,
-    offset: Option<Offset>,
-    script: &str,
-    start: usize,
-    line: u32,
-) -> StatementError {
-    let (line, column) = match offset {
+pub(super) fn statement(error: &Error, script: &str, start: usize, line: u32) -> StatementError {
+    let said = match error {
+        Error::Said(said) | Error::Lost(said) => said.as_ref().clone(),
+        Error::Io(_) | Error::Tls(_) | Error::Config(_) | Error::Protocol(_) => Said {
+            message: error.to_string(),
+            ..Said::default()
+        },
+    };
+    let (line, column) = match said.offset {
         Some(Offset::Byte(offset)) => place(script, start + offset),
         Some(Offset::Line(inner)) => (line + inner.saturating_sub(1), 0),
         None => (line, 0),
     };
-    let Error::Database(database) = error else {
-        return StatementError {
-            message: error.to_string(),
-            line,
-            column,
-            ..StatementError::default()
-        };
-    };
-    let postgres = database.try_downcast_ref::<PgDatabaseError>();
     StatementError {
-        message: database.message().to_owned(),
-        code: database.code().unwrap_or_default().into_owned(),
-        detail: postgres
-            .and_then(PgDatabaseError::detail)
-            .unwrap_or_default()
-            .to_owned(),
-        hint: postgres.and_then(PgDatabaseError::hint).unwrap_or_default().to_owned(),
+        message: said.message,
+        code: said.code,
+        detail: said.detail,
+        hint: said.hint,
         line,
         column,
     }
 }
 
-/// PostgreSQL counts characters of the statement from 1.
-pub(super) fn postgres_offset(error: &Error, sql: &str) -> Option<Offset> {
-    let Error::Database(database) = error else { return None };
-    match database.try_downcast_ref::<PgDatabaseError>()?.position()? {
-        PgErrorPosition::Original(character) => sql
-            .char_indices()
-            .nth(character.checked_sub(1)?)
-            .map(|(offset, _)| Offset::Byte(offset)),
-        PgErrorPosition::Internal { .. } => None,
-    }
-}
-
-/// MySQL ends its syntax errors with `near '…' at line N`, counted from the statement's first line.
-pub(super) fn mysql_offset(error: &Error, sql: &str) -> Option<Offset> {
-    let message = error.to_string();
-    let (before, line) = message.rsplit_once("at line ")?;
-    let line: u32 = line.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
-    let near = before
-        .rsplit_once("near '")
-        .map(|(_, near)| near.trim_end().trim_end_matches('\''));
-    // The quoted rest of the statement stands in it word for word, once: then the column is known too.
-    let found = near
-        .filter(|near| !near.is_empty())
-        .and_then(|near| only_match(sql, near));
-    Some(found.map_or(Offset::Line(line), Offset::Byte))
-}
-
-/// SQLite says `near "word": syntax error`, or `no such column: word`.
-pub(super) fn sqlite_offset(error: &Error, sql: &str) -> Option<Offset> {
-    let message = error.to_string();
-    let near = message
-        .split_once("near \"")
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .map(|(word, _)| word);
-    let named = ["no such table: ", "no such column: ", "no such function: "]
-        .iter()
-        .find_map(|prefix| message.split_once(prefix).map(|(_, word)| word.trim()));
-    only_match(sql, near.or(named)?).map(Offset::Byte)
-}
-
-fn only_match(sql: &str, word: &str) -> Option<usize> {
+/// Returns where the word is, when it is there once.
+pub(super) fn only_match(sql: &str, word: &str) -> Option<usize> {
     let mut matches = sql.match_indices(word).map(|(offset, _)| offset);
     match (matches.next(), matches.next()) {
         (Some(offset), None) => Some(offset),
-        _ => None,
+        (None, _) | (Some(_), Some(_)) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -2,34 +2,52 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use opslink::{
-    event::{EventBody, Level, Note, StatementEnd, StatementError, StatementStart},
-    reason::Reason,
+    event::{EventBody, Level, Note, StatementEnd, StatementStart},
     task::{ExecutionState, SqlOnError, SqlSpec, SqlTransaction},
 };
-use sqlx::Error;
-use tracing::instrument::WithSubscriber as _;
 
 use super::{
-    canceled, error,
-    notice::Notices,
-    session::{Done, Session},
-    split::Statement,
+    error::{self, Error},
+    finish::{self, canceled, succeeded},
+    guard::{EndedBy, Guarded, guarded},
+    read_only::is_transaction_control,
+    session::{Quoting, Sent, Session, Transaction, timed},
+    split::{Statement, summary},
     table::{Tables, now},
 };
 use crate::executor::{Context, Failure, Finish};
 
-/// Length of a statement's summary, in characters.
-const SUMMARY_CHARS: usize = 200;
+/// Limit of a statement of our own that has nothing to wait for: BEGIN, ROLLBACK.
+const CONTROL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the script is run under.
+pub(super) struct Rules<'a> {
+    pub(super) spec: &'a SqlSpec,
+    /// The connection's name, for messages.
+    pub(super) connection: &'a str,
+    /// Asked for by the task, or by the machine's owner.
+    pub(super) read_only: bool,
+    /// How the splitter read quotes.
+    pub(super) quoting: Quoting,
+}
 
 /// One script on one session.
 pub(super) struct Run<'a> {
-    spec: &'a SqlSpec,
+    rules: Rules<'a>,
     ctx: &'a Context,
     session: Box<dyn Session>,
     tables: Tables,
-    notices: Notices,
+    /// `--tx single`: the transaction that was begun here.
+    single: Single,
+}
+
+/// What has become of the one transaction.
+#[derive(Default)]
+struct Single {
+    is_asked: bool,
+    /// The last statement that ended it: its word and its line.
+    ended_by: Option<(String, u32)>,
 }
 
 /// How a statement ended.
@@ -38,42 +56,38 @@ enum Ended {
     Badly(Finish),
     /// The runner wants the end.
     Canceled,
-    /// The connection is gone: nothing more can be sent.
-    Gone(Finish),
+    /// Nothing more can be sent.
+    Gone(Result<Finish, Failure>),
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(spec: &'a SqlSpec, ctx: &'a Context, session: Box<dyn Session>) -> Self {
-        let tables = Tables::new(ctx.sink.clone(), spec.max_rows);
+    pub(super) fn new(rules: Rules<'a>, ctx: &'a Context, session: Box<dyn Session>) -> Self {
+        let tables = Tables::new(ctx.sink.clone(), rules.spec.max_rows);
+        let single = Single {
+            is_asked: rules.spec.transaction == SqlTransaction::Single,
+            ended_by: None,
+        };
         Self {
-            spec,
+            rules,
             ctx,
             session,
             tables,
-            notices: Notices::default(),
+            single,
         }
     }
 
     /// Runs them all, and ends the transaction.
     pub(super) async fn all(mut self, statements: &[Statement]) -> Result<Finish, Failure> {
-        let single = self.spec.transaction == SqlTransaction::Single;
-        if single {
-            let connection = self.spec.connection.as_deref().unwrap_or("default");
-            self.control("BEGIN")
-                .await
-                .map_err(|error| error::connect(connection, &error))?;
-            if self.session.commits_ddl() {
-                self.note(
-                    Level::Info,
-                    "DDL on this database commits by itself, also inside one transaction",
-                )
-                .await;
-            }
+        if self.single.is_asked
+            && let Err(error) = self.begin().await
+        {
+            return Err(error::connect(self.rules.connection, &error));
         }
         let mut finish = succeeded();
         for (index, statement) in statements.iter().enumerate() {
+            let after = statements.len() - index - 1;
             if self.ctx.cancel.is_cancelled() {
-                self.note_unsent(statements.len() - index).await;
+                self.note_unsent(after + 1).await;
                 finish = canceled();
                 break;
             }
@@ -84,70 +98,140 @@ impl<'a> Run<'a> {
                     if finish.state == ExecutionState::Succeeded {
                         finish = bad;
                     }
-                    if single || self.spec.on_error == SqlOnError::Stop {
-                        self.note_unsent(statements.len() - index - 1).await;
+                    if self.single.is_asked || self.rules.spec.on_error == SqlOnError::Stop {
+                        self.note_unsent(after).await;
                         break;
                     }
                 }
                 Ended::Gone(gone) => {
-                    self.note_unsent(statements.len() - index - 1).await;
+                    self.note_unsent(after).await;
                     self.session.close().await;
-                    return Ok(gone);
+                    return gone;
                 }
                 Ended::Canceled => {
-                    self.note_unsent(statements.len() - index - 1).await;
+                    self.note_unsent(after).await;
                     finish = canceled();
                     break;
                 }
             }
         }
-        if single {
-            finish = self.end_transaction(finish).await;
-        }
+        let finish = if self.single.is_asked {
+            self.end_single(finish).await
+        } else {
+            self.tell_open_transaction().await;
+            Ok(finish)
+        };
         self.session.close().await;
-        Ok(finish)
+        finish
     }
 
-    async fn end_transaction(&mut self, finish: Finish) -> Finish {
-        if finish.state != ExecutionState::Succeeded {
-            let rolled_back = self.control("ROLLBACK").await.is_ok();
-            let message = if rolled_back {
-                "everything was rolled back"
-            } else {
-                "the connection was lost: the database rolls back"
-            };
-            self.note(Level::Warning, message).await;
-            return finish;
+    async fn begin(&mut self) -> Result<(), Error> {
+        if self.rules.read_only {
+            return timed(CONTROL_LIMIT, self.session.begin_read_only()).await;
         }
-        match self.control("COMMIT").await {
-            Ok(()) => finish,
-            Err(error) => failed(Reason::SqlFailed, 0, &format!("COMMIT failed: {error}")),
-        }
+        let begin = Sent::sql("BEGIN");
+        timed(CONTROL_LIMIT, self.session.execute(begin, &mut Tables::silent()))
+            .await
+            .map(drop)
     }
 
-    async fn control(&mut self, sql: &str) -> Result<(), Error> {
-        let mut silent = Tables::new(self.ctx.sink.clone(), Some(0));
-        self.session.execute(sql, &mut silent).await.map(drop)
+    async fn rollback(&mut self) -> Result<(), Error> {
+        let rollback = Sent::sql("ROLLBACK");
+        timed(CONTROL_LIMIT, self.session.execute(rollback, &mut Tables::silent()))
+            .await
+            .map(drop)
+    }
+
+    async fn end_single(&mut self, finish: Finish) -> Result<Finish, Failure> {
+        // A cancel that came before the COMMIT leaves nothing; one that comes later finds it done.
+        if finish.state == ExecutionState::Succeeded && !self.ctx.cancel.is_cancelled() {
+            self.ctx.settled.set();
+            return self.commit().await;
+        }
+        self.roll_back_and_tell().await;
+        Ok(if finish.state == ExecutionState::Succeeded {
+            canceled()
+        } else {
+            finish
+        })
+    }
+
+    async fn commit(&mut self) -> Result<Finish, Failure> {
+        let sent = Sent::sql("COMMIT");
+        let Guarded {
+            result,
+            ended_by,
+            is_left,
+        } = guarded(self.session.as_mut(), &mut self.tables, sent, self.ctx, None).await;
+        let error = match result {
+            Ok(_) => return Ok(succeeded()),
+            Err(error) => error,
+        };
+        if is_left {
+            return Err(finish::left("COMMIT", &error));
+        }
+        if error.ends_connection() {
+            return Ok(finish::doubt("COMMIT", &error));
+        }
+        // A COMMIT that the database refuses is a rollback.
+        let text = self.rolled_back_text();
+        self.note(Level::Warning, &text).await;
+        Ok(match ended_by {
+            EndedBy::Itself => finish::failed_at_end(&error),
+            EndedBy::Cancel | EndedBy::Timeout => canceled(),
+        })
+    }
+
+    async fn roll_back_and_tell(&mut self) {
+        let message = match self.rollback().await {
+            Ok(()) => self.rolled_back_text(),
+            Err(_) => "the connection was lost: the database rolls back what was not committed".to_owned(),
+        };
+        self.note(Level::Warning, &message).await;
+    }
+
+    fn rolled_back_text(&self) -> String {
+        let mut text = match &self.single.ended_by {
+            None => "everything was rolled back".to_owned(),
+            Some((word, line)) => format!(
+                "what came after the {word} at line {line} was rolled back; what came before had been ended by it"
+            ),
+        };
+        if let Some(kept) = self.session.kept_despite_rollback() {
+            text = format!("not everything could be rolled back: {kept}");
+        }
+        text
+    }
+
+    async fn tell_open_transaction(&mut self) {
+        match self.session.transaction() {
+            Transaction::None => {}
+            Transaction::Open | Transaction::Failed => {
+                let message = "the script ended inside of a transaction; without a COMMIT the database rolls it back";
+                self.note(Level::Warning, message).await;
+            }
+        }
     }
 
     async fn one(&mut self, number: u32, statement: &Statement) -> Ended {
-        let sql = self.spec.script.get(statement.range.clone()).unwrap_or_default();
-        let summary = summary(sql);
+        let script = &self.rules.spec.script;
+        let sql = script.get(statement.range.clone()).unwrap_or_default();
         self.emit(EventBody::StatementStart(StatementStart {
             statement: number,
             line: statement.line,
-            summary,
+            summary: summary(sql),
         }))
         .await;
-        self.ctx.sink.flush();
         self.tables.begin_statement(number);
 
         let started = Instant::now();
-        let outcome = self.guarded(sql, statement).await;
-        for note in self.notices.take() {
-            self.emit(EventBody::Note(note)).await;
-        }
-        let (result, ended_by) = outcome;
+        let data = statement.copy_data.clone();
+        let sent = Sent {
+            sql,
+            copy_data: data.map(|range| script.as_bytes().get(range).unwrap_or_default()),
+        };
+        let was = self.session.transaction();
+        let guarded = self.protected(sent, statement).await;
         let (rows_returned, rows_cut) = self.tables.counts();
         let mut end = StatementEnd {
             statement: number,
@@ -157,99 +241,137 @@ impl<'a> Run<'a> {
             tag: statement.tag.clone(),
             ..StatementEnd::default()
         };
-        let ended = match &result {
+        let ended = match &guarded.result {
             Ok(done) => {
                 end.rows_affected = done.affected;
                 Ended::Well
             }
             Err(error) => {
-                let told = self.error_of(error, sql, statement, ended_by);
-                let ended = self.ended(error, &told, ended_by);
+                let script = &self.rules.spec.script;
+                let mut told = error::statement(error, script, statement.range.start, statement.line);
+                told.message = match guarded.ended_by {
+                    EndedBy::Itself => told.message,
+                    EndedBy::Cancel => format!("ended on request ({})", told.message),
+                    EndedBy::Timeout => {
+                        let limit = self.rules.spec.statement_timeout.unwrap_or_default().as_secs();
+                        format!("ended after {limit} s, the limit of a statement ({})", told.message)
+                    }
+                };
+                let ended = self.judge(error, &guarded, told.line, &told.message, statement, was);
                 end.error = Some(told);
                 ended
             }
         };
+        let is_unclosed_copy = end.error.is_some()
+            && statement
+                .copy_data
+                .as_ref()
+                .is_some_and(|data| !data.is_empty() && data.end == script.len());
         self.emit(EventBody::StatementEnd(end)).await;
-        self.ctx.sink.flush();
+        if is_unclosed_copy {
+            let message =
+                r"what follows this COPY up to the end of the script was taken for its data; a line \. ends data";
+            self.note(Level::Warning, message).await;
+        }
+        if matches!(ended, Ended::Well | Ended::Badly(_)) {
+            self.keep_single(statement, &ended).await;
+        }
         ended
     }
 
-    fn error_of(&self, error: &Error, sql: &str, statement: &Statement, ended_by: EndedBy) -> StatementError {
-        let offset = self.session.offset(error, sql);
-        let mut told = error::statement(error, offset, &self.spec.script, statement.range.start, statement.line);
-        match ended_by {
-            EndedBy::Itself => {}
-            EndedBy::Cancel => told.message = format!("ended on request ({})", told.message),
-            EndedBy::Timeout => {
-                let limit = self.spec.statement_timeout.unwrap_or_default().as_secs();
-                told.message = format!("ended after {limit} s, the limit of a statement ({})", told.message);
-            }
+    /// What an error means for the attempt.
+    fn judge(
+        &self,
+        error: &Error,
+        guarded: &Guarded,
+        line: u32,
+        detail: &str,
+        statement: &Statement,
+        was: Transaction,
+    ) -> Ended {
+        let what = format!("the {} at line {}", statement.tag, statement.line);
+        if guarded.is_left {
+            return Ended::Gone(Err(finish::left(&what, error)));
         }
-        told
-    }
-
-    fn ended(&self, error: &Error, told: &StatementError, ended_by: EndedBy) -> Ended {
-        let detail = told.message.clone();
-        match ended_by {
+        if error.ends_connection() {
+            let is_commit = matches!(statement.tag.as_str(), "COMMIT" | "END");
+            // Outside of a transaction every statement is a commit of its own, unless the database said that it failed.
+            let is_own_commit = was == Transaction::None && !matches!(error, Error::Lost(_));
+            if (is_commit || is_own_commit) && !self.rules.read_only {
+                return Ended::Gone(Ok(finish::doubt(&what, error)));
+            }
+            return match guarded.ended_by {
+                EndedBy::Cancel => Ended::Gone(Ok(canceled())),
+                EndedBy::Timeout => Ended::Gone(Ok(finish::too_slow(line, detail))),
+                EndedBy::Itself => {
+                    let text =
+                        format!("the connection was lost; the database rolls back what was not committed ({detail})");
+                    Ended::Gone(Ok(finish::failed(line, &text)))
+                }
+            };
+        }
+        match guarded.ended_by {
             EndedBy::Cancel => Ended::Canceled,
-            EndedBy::Timeout => Ended::Badly(failed(Reason::StatementTimeout, told.line, &detail)),
-            EndedBy::Itself => match error {
-                Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed | Error::PoolClosed => Ended::Gone(failed(
-                    Reason::SqlFailed,
-                    told.line,
-                    &format!("the connection was lost: {detail}"),
-                )),
-                _ => Ended::Badly(failed(Reason::SqlFailed, told.line, &detail)),
-            },
+            EndedBy::Timeout => Ended::Badly(finish::too_slow(line, detail)),
+            EndedBy::Itself => Ended::Badly(finish::failed(line, detail)),
         }
     }
 
-    /// Runs one statement until it ends, is canceled, or is too slow; then the database is asked to end it.
-    async fn guarded(&mut self, sql: &str, statement: &Statement) -> (Result<Done, Error>, EndedBy) {
-        let killer = self.session.killer();
-        let data = statement
-            .copy_data
-            .clone()
-            .map(|range| Bytes::copy_from_slice(self.spec.script.as_bytes().get(range).unwrap_or_default()));
-        let dispatch = self.notices.dispatch();
-        let session = &mut self.session;
-        let tables = &mut self.tables;
-        let running = async move {
-            match data {
-                Some(data) => session.copy_in(sql, data).await,
-                None => session.execute(sql, tables).await,
-            }
-        };
-        let mut running = std::pin::pin!(running.with_subscriber(dispatch));
-        let too_slow = async {
-            match self.spec.statement_timeout {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended_by = tokio::select! {
-            biased;
-            result = &mut running => return (result, EndedBy::Itself),
-            () = self.ctx.cancel.cancelled() => EndedBy::Cancel,
-            () = too_slow => EndedBy::Timeout,
-        };
-        // Asking again covers a statement that began in the moment of the first question.
-        let deadline = Instant::now() + self.ctx.grace;
-        while Instant::now() < deadline {
-            let asked = killer.kill().await;
-            let wait = Duration::from_millis(if asked.is_ok() { 500 } else { 1000 });
-            if let Ok(result) = tokio::time::timeout(wait, &mut running).await {
-                // A statement that came to its own good end in the meantime has done so.
-                return (result, ended_by);
-            }
+    /// Runs a statement so that it cannot write, if that is asked for.
+    async fn protected(&mut self, sent: Sent<'_>, statement: &Statement) -> Guarded {
+        let limit = self.rules.spec.statement_timeout;
+        if !self.rules.read_only || self.session.is_read_only_by_itself() {
+            return guarded(self.session.as_mut(), &mut self.tables, sent, self.ctx, limit).await;
         }
-        // Closing the connection is the last means: databases end a statement whose client is gone.
-        (
-            Err(Error::Protocol(
-                "the database did not end the statement; the connection was closed".into(),
-            )),
-            ended_by,
-        )
+        if self.session.quoting() != self.rules.quoting {
+            // What was found to be one statement may be several in the server's eyes.
+            return Guarded::refused("the script changed how the server reads quotes; read-only cannot be kept up");
+        }
+        let is_control = is_transaction_control(&statement.tag);
+        let has_begun = matches!(statement.tag.as_str(), "BEGIN" | "START");
+        let wraps = !is_control && self.session.transaction() == Transaction::None;
+        if wraps && let Err(error) = timed(CONTROL_LIMIT, self.session.begin_read_only()).await {
+            return Guarded::itself(Err(error));
+        }
+        let mut ran = guarded(self.session.as_mut(), &mut self.tables, sent, self.ctx, limit).await;
+        let is_gone = ran.result.as_ref().is_err_and(Error::ends_connection);
+        if is_gone {
+            return ran;
+        }
+        let after = self.session.transaction();
+        if wraps {
+            if after == Transaction::None && ran.result.is_ok() {
+                return Guarded::refused(
+                    "the statement ended the read-only transaction around it; nothing more is sent",
+                );
+            }
+            let end = Sent::sql(if ran.result.is_ok() { "COMMIT" } else { "ROLLBACK" });
+            let ended = timed(CONTROL_LIMIT, self.session.execute(end, &mut Tables::silent())).await;
+            if let (Ok(_), Err(error)) = (&ran.result, ended) {
+                ran.result = Err(error);
+            }
+        } else if is_control
+            && after == Transaction::Open
+            && let Err(error) = timed(CONTROL_LIMIT, self.session.make_read_only(has_begun)).await
+        {
+            ran.result = Err(Error::Protocol(format!("read-only cannot be kept up: {error}")));
+        }
+        ran
+    }
+
+    /// A statement that ends the one transaction (COMMIT, DDL on MySQL) is told, and a new one is begun.
+    async fn keep_single(&mut self, statement: &Statement, ended: &Ended) {
+        if !self.single.is_asked || self.session.transaction() != Transaction::None {
+            return;
+        }
+        let (word, line) = (statement.tag.clone(), statement.line);
+        if matches!(ended, Ended::Well) {
+            let message = format!("the {word} at line {line} ended the one transaction; a new one was begun after it");
+            self.note(Level::Warning, &message).await;
+            // One that cannot be begun shows at the next statement.
+            let _ = self.begin().await;
+        }
+        self.single.ended_by = Some((word, line));
     }
 
     async fn note_unsent(&mut self, count: usize) {
@@ -275,48 +397,4 @@ impl<'a> Run<'a> {
     async fn emit(&mut self, body: EventBody) {
         self.ctx.sink.emit(now(body)).await;
     }
-}
-
-/// Who ended a statement.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EndedBy {
-    Itself,
-    Cancel,
-    Timeout,
-}
-
-fn succeeded() -> Finish {
-    Finish {
-        state: ExecutionState::Succeeded,
-        exit_code: None,
-        signal: None,
-        reason: String::new(),
-        message: String::new(),
-    }
-}
-
-fn failed(reason: Reason, line: u32, detail: &str) -> Finish {
-    Finish {
-        state: ExecutionState::Failed,
-        exit_code: None,
-        signal: None,
-        reason: reason.code().to_owned(),
-        message: format!("line {line}: {detail}"),
-    }
-}
-
-fn summary(sql: &str) -> String {
-    let mut words = sql.split_whitespace();
-    let mut summary = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        if summary.chars().count() > SUMMARY_CHARS {
-            break;
-        }
-        summary.push(' ');
-        summary.push_str(word);
-    }
-    if summary.chars().count() > SUMMARY_CHARS {
-        summary = summary.chars().take(SUMMARY_CHARS - 1).chain(['…']).collect();
-    }
-    summary
 }

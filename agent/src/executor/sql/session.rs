@@ -3,23 +3,20 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
-use sqlx::{Either, Error};
 
-use super::{error::Offset, table::Tables};
+use super::{error::Error, table::Tables};
 use crate::executor::Failure;
 
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Rows that wait for company leave after this long: the time in which a chunk is sealed.
-const FLUSH_AFTER: Duration = Duration::from_millis(20);
+pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(20);
 
 /// Why a connection could not be opened.
 pub(super) enum OpenError {
-    /// Its password file cannot be read.
-    Secret(Failure),
+    /// Its entry in the connections file, or a file that it names.
+    Entry(Failure),
     /// The database said no, or is not there.
     Database(Error),
 }
@@ -30,6 +27,22 @@ impl From<Error> for OpenError {
     }
 }
 
+/// What is sent as one statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<'a> {
+    /// Its text.
+    pub(super) sql: &'a str,
+    /// The data that the script holds for `COPY … FROM stdin`.
+    pub(super) copy_data: Option<&'a [u8]>,
+}
+
+impl<'a> Sent<'a> {
+    /// A statement without data.
+    pub(super) const fn sql(sql: &'a str) -> Self {
+        Self { sql, copy_data: None }
+    }
+}
+
 /// What a statement did, beside its rows.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -37,82 +50,78 @@ pub(super) struct Done {
     pub(super) affected: Option<u64>,
 }
 
+/// Whether a session is in a transaction, as the database itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transaction {
+    /// It is not: each statement commits by itself.
+    None,
+    /// It is.
+    Open,
+    /// It is, and nothing but its end is accepted.
+    Failed,
+}
+
+/// How far the server's reading of quotes departs from what the splitter takes for granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Quoting {
+    /// PostgreSQL with `standard_conforming_strings = off`: a backslash escapes in every string.
+    pub(super) backslash_everywhere: bool,
+    /// MySQL with `NO_BACKSLASH_ESCAPES`: a backslash is a character like others.
+    pub(super) no_backslash: bool,
+}
+
 /// One open connection.
 #[async_trait]
 pub(super) trait Session: Send {
-    /// Runs one statement; its rows go to `tables` as they come.
-    async fn execute(&mut self, sql: &str, tables: &mut Tables) -> Result<Done, Error>;
-
-    /// Runs `COPY … FROM stdin` with this data.
-    async fn copy_in(&mut self, sql: &str, data: Bytes) -> Result<Done, Error>;
+    /// Runs one statement; its rows and whatever the database says meanwhile go to `tables` as they come.
+    async fn execute(&mut self, sent: Sent<'_>, tables: &mut Tables) -> Result<Done, Error>;
 
     /// Returns what ends the running statement from outside.
     fn killer(&self) -> Box<dyn Killer>;
 
-    /// Returns where in the statement an error is, as far as the database tells.
-    fn offset(&self, error: &Error, sql: &str) -> Option<Offset>;
+    /// Says whether a transaction is open.
+    fn transaction(&self) -> Transaction;
 
-    /// Says whether the server speaks of statements that end a transaction by themselves (DDL on MySQL).
-    fn commits_ddl(&self) -> bool {
+    /// Says how the server reads quotes now.
+    fn quoting(&self) -> Quoting {
+        Quoting::default()
+    }
+
+    /// Begins a transaction that can write nothing, and that nothing inside of it can make writable.
+    async fn begin_read_only(&mut self) -> Result<(), Error>;
+
+    /// Makes the open transaction of the script one that can write nothing; `has_begun` says that the statement before
+    /// was its BEGIN.
+    async fn make_read_only(&mut self, has_begun: bool) -> Result<(), Error>;
+
+    /// Says whether the session cannot write at all, so that nothing need be done per statement.
+    fn is_read_only_by_itself(&self) -> bool {
         false
+    }
+
+    /// Says how much a ROLLBACK could not take back, if the database told.
+    fn kept_despite_rollback(&self) -> Option<String> {
+        None
     }
 
     /// Closes the connection; errors do not matter any more.
     async fn close(self: Box<Self>);
 }
 
-/// Ends the running statement of a session, from outside.
+/// Ends the running statement of a session, from outside. Both ways have limits of their own.
 #[async_trait]
 pub(super) trait Killer: Send + Sync {
     /// Asks the database to end the statement.
-    async fn kill(&self) -> Result<(), Error>;
+    async fn ask(&self) -> Result<(), Error>;
+
+    /// Has the database end the whole session. Only when it is known to be this one.
+    async fn end_session(&self) -> Result<(), Error>;
 }
 
-/// Reads results and rows until the statement is over. `header` says the columns of a row, `cells` writes them.
-pub(super) async fn drain<R, Q>(
-    mut items: impl Stream<Item = Result<Either<Q, R>, Error>> + Unpin,
-    tables: &mut Tables,
-    affected: impl Fn(&Q) -> u64,
-    row: impl Fn(&R, &mut Tables) -> Result<(), Error>,
-) -> Result<Done, Error> {
-    let mut done = Done::default();
-    loop {
-        let mut next = items.next();
-        let item = match futures::poll!(&mut next) {
-            std::task::Poll::Ready(item) => item,
-            // Nothing is there: what was collected shall not wait longer than a chunk would.
-            std::task::Poll::Pending if tables.has_pending() => {
-                match tokio::time::timeout(FLUSH_AFTER, &mut next).await {
-                    Ok(item) => item,
-                    Err(_) => {
-                        tables.flush().await;
-                        next.await
-                    }
-                }
-            }
-            std::task::Poll::Pending => next.await,
-        };
-        match item {
-            Some(Ok(Either::Right(found))) => {
-                row(&found, tables)?;
-                if tables.is_full() {
-                    tables.flush().await;
-                }
-            }
-            Some(Ok(Either::Left(result))) => {
-                if tables.end_set().await {
-                    continue;
-                }
-                done.affected = Some(done.affected.unwrap_or(0) + affected(&result));
-            }
-            Some(Err(error)) => {
-                tables.end_set().await;
-                return Err(error);
-            }
-            None => {
-                tables.end_set().await;
-                return Ok(done);
-            }
-        }
-    }
+/// Bounds a wait for the network.
+pub(super) async fn timed<T>(limit: Duration, waiting: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} s", limit.as_secs_f32());
+        Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
+    })
 }

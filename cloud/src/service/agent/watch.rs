@@ -4,13 +4,14 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures::{Stream, stream};
 use opslink::{convert, pb, pb::watch_agents_response::Event, reason::Reason, time::UnixMicros};
+use prost::Message as _;
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
     agents::{AgentView, Change, Directory},
-    service::status::to_status,
+    status::to_status,
 };
 
 /// Longest silence of a watch.
@@ -18,11 +19,16 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Agents in one message of a snapshot: 10,000 of them in one would pass every limit of message size.
 const SNAPSHOT_PART: usize = 1000;
+/// Bytes after which a snapshot takes no further agent: what a caller does not read waits in memory.
+const SNAPSHOT_BYTES: usize = 256 << 10;
 
 struct Watch {
     directory: Directory,
     changes: broadcast::Receiver<Change>,
-    ready: VecDeque<Event>,
+    /// The list is to be sent from its beginning.
+    is_new: bool,
+    /// What is left of it; shared with the directory until it is sent.
+    rest: VecDeque<AgentView>,
     heartbeat: Duration,
     heartbeat_at: Instant,
     stop: CancellationToken,
@@ -31,7 +37,7 @@ struct Watch {
 
 /// Starts watching. Ends when the server stops.
 ///
-/// The snapshot's first message holds up to 1,000 agents; the rest follows as changes, which a client treats alike.
+/// The snapshot holds up to 1,000 agents; the rest follows as changes, which a client treats alike.
 pub(super) fn watch(
     directory: Directory,
     heartbeat: Duration,
@@ -42,7 +48,8 @@ pub(super) fn watch(
     let mut watch = Watch {
         directory,
         changes,
-        ready: VecDeque::new(),
+        is_new: true,
+        rest: VecDeque::new(),
         heartbeat,
         heartbeat_at: Instant::now() + heartbeat,
         stop,
@@ -56,19 +63,32 @@ pub(super) fn watch(
 
 impl Watch {
     fn start_over(&mut self) {
-        let views = self.directory.list();
-        let (first, rest) = views.split_at(views.len().min(SNAPSHOT_PART));
-        let agents = first.iter().map(AgentView::to_pb).collect();
-        self.ready.clear();
-        self.ready.push_back(Event::Snapshot(pb::AgentSnapshot { agents }));
-        self.ready.extend(rest.iter().map(|view| Event::Changed(view.to_pb())));
+        self.is_new = true;
+        self.rest = self.directory.list().into();
+    }
+
+    /// The next part of the list: a snapshot first, also of nobody, then each further agent as a change.
+    fn next_of_list(&mut self) -> Option<Event> {
+        if !std::mem::take(&mut self.is_new) {
+            return self.rest.pop_front().map(|view| Event::Changed(view.to_pb()));
+        }
+        let (mut agents, mut bytes) = (Vec::new(), 0);
+        while agents.len() < SNAPSHOT_PART
+            && bytes < SNAPSHOT_BYTES
+            && let Some(view) = self.rest.pop_front()
+        {
+            let agent = view.to_pb();
+            bytes += agent.encoded_len();
+            agents.push(agent);
+        }
+        Some(Event::Snapshot(pb::AgentSnapshot { agents }))
     }
 
     async fn next(&mut self) -> Option<Result<pb::WatchAgentsResponse, Status>> {
         if self.ended {
             return None;
         }
-        if let Some(event) = self.ready.pop_front() {
+        if let Some(event) = self.next_of_list() {
             return Some(self.send(event));
         }
         tokio::select! {
@@ -82,7 +102,7 @@ impl Watch {
                 Ok(Change::Removed(id)) => Some(self.send(Event::Removed(id.to_string()))),
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.start_over();
-                    let event = self.ready.pop_front()?;
+                    let event = self.next_of_list()?;
                     Some(self.send(event))
                 }
                 Err(broadcast::error::RecvError::Closed) => None,
@@ -169,6 +189,32 @@ mod tests {
         stop.cancel();
         assert!(watch.next().await.unwrap().is_err());
         assert!(watch.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_agents_that_say_much_has_few_of_them() {
+        let directory = Directory::default();
+        for n in 0..20 {
+            let facts = pb::Facts {
+                hostname: "x".repeat(SNAPSHOT_BYTES / 4),
+                ..Default::default()
+            };
+            directory.upsert(Agent {
+                facts: prost::Message::encode_to_vec(&facts).into(),
+                ..agent(&format!("a{n:02}"))
+            });
+        }
+        let mut watch = Box::pin(watch(directory, HEARTBEAT, CancellationToken::new()));
+        let Some(Ok(first)) = watch.next().await else {
+            panic!("no snapshot")
+        };
+        assert!(matches!(first.event, Some(Event::Snapshot(snapshot)) if snapshot.agents.len() == 4));
+        for n in 4..20 {
+            let Some(Ok(next)) = watch.next().await else {
+                panic!("no rest")
+            };
+            assert!(matches!(next.event, Some(Event::Changed(agent)) if agent.name == format!("a{n:02}")));
+        }
     }
 
     #[tokio::test]

@@ -1,34 +1,39 @@
 //! One suite for every engine: what a [`Store`] promises, by the behaviour that a caller sees.
 //!
-//! A case is an async function of a fresh store; `suite!` runs each on memory, SQLite and PostgreSQL.
+//! A case is an async function of a fresh store, in the `conformance` of its resource; `suite!` runs each on memory, SQLite and PostgreSQL.
 //! What only one engine promises (locks, files, races of servers) is beside its engine, in `sqlite` and `postgres`.
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
-use bytes::Bytes;
-use opslink::{
+pub(super) use bytes::Bytes;
+pub(super) use opslink::{
     event::Stream,
     id::{AgentId, AttemptId, TaskId, TokenId, UserId},
     task::{ExecutionState, Outcome, StreamDigest},
     time::UnixMicros,
 };
 
-use super::{Store, memory::MemoryStore, record::*, sql};
+pub(super) use super::record::*;
+use super::{
+    Store, agent::conformance as agent, audit::conformance as audit_log, execution::conformance as execution,
+    join_token::conformance as join_tokens, login_limit::conformance as login_limit, memory::MemoryStore,
+    output::conformance as output, presence::conformance as presence, quarantine::conformance as quarantine,
+    session::conformance as session, setting::conformance as setting, sql, task::conformance as task,
+    token::conformance as token, user::conformance as user_account, work::conformance as work,
+};
 
+mod carried_forward;
+mod damaged;
 mod database_lock;
-mod fleet;
-mod output;
-mod people;
+mod memory;
 mod postgres;
 mod postgres_limits;
 mod sqlite;
-mod task;
-mod work;
 
-type Shared = Arc<dyn Store>;
+pub(super) type Shared = Store;
 
 async fn on_memory<F: Future<Output = ()>>(case: impl FnOnce(Shared) -> F) {
-    case(Arc::new(MemoryStore::new())).await;
+    case(Store::from(MemoryStore::new())).await;
 }
 
 async fn on_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Shared) -> F) {
@@ -68,17 +73,26 @@ macro_rules! suite {
 }
 
 suite! {
-    people:
+    setting:
         a_setting_keeps_its_first_value
-        of_racing_settings_one_value_is_kept
-        a_user_name_is_unique
+        of_racing_settings_one_value_is_kept;
+    user_account:
+        a_user_name_is_unique;
+    session:
         a_new_password_ends_every_session_but_the_kept_one
-        a_session_is_found_with_its_user_until_it_is_removed
+        a_session_is_found_with_its_user_until_it_is_removed;
+    token:
         a_token_name_is_unique_among_the_living
-        a_token_is_revoked_and_touched
+        a_token_is_revoked_and_touched;
+    audit_log:
         a_failed_change_leaves_no_audit_row
-        audit_rows_come_newest_first_in_pages;
-    fleet:
+        audit_rows_come_newest_first_in_pages
+        a_long_detail_cannot_make_the_list_unreadable
+        names_of_somebody_elses_choosing_are_cut;
+    join_tokens:
+        a_request_makes_one_join_token
+        of_racing_requests_one_makes_a_join_token;
+    agent:
         a_join_consumes_the_token_and_stores_the_agent
         a_token_that_cannot_be_used_says_why
         a_taken_name_leaves_the_token_unconsumed
@@ -86,7 +100,6 @@ suite! {
         of_racing_joins_for_one_name_one_wins
         a_removed_agent_frees_its_name
         every_link_raises_the_session_epoch
-        signs_of_life_never_go_back
         labels_are_replaced_as_a_whole;
     task:
         a_task_comes_back_as_it_was_stored
@@ -97,7 +110,7 @@ suite! {
         tasks_are_listed_newest_first_and_filtered
         a_cancel_marks_what_is_open_and_raises_its_revision
         a_cancel_of_some_agents_leaves_the_others;
-    work:
+    execution:
         a_change_is_made_only_while_its_before_holds
         of_racing_changes_with_the_same_before_one_wins
         many_changes_in_one_call_answer_in_order
@@ -117,17 +130,34 @@ suite! {
         reading_starts_where_the_line_begins
         reading_stops_at_its_byte_limit_but_always_moves
         an_index_has_no_payload;
+    presence:
+        signs_of_life_never_go_back
+        a_lease_belongs_to_the_replica_that_holds_the_link;
+    quarantine:
+        an_agent_is_kept_out_until_its_time_has_passed;
+    login_limit:
+        tries_are_counted_within_their_window
+        of_racing_tries_none_is_lost;
+    work:
+        work_is_claimed_when_due_by_one_and_again_when_its_lease_ends
+        of_racing_claims_each_work_goes_to_one
+        what_is_added_again_meanwhile_is_done_again
+        a_claim_that_is_kept_holds_longer
+        what_the_dead_claimed_is_due_at_once
+        parked_work_is_set_aside_by_itself_until_it_is_added_again
+        work_is_added_with_its_cause_or_not_at_all
+        a_failure_that_is_passed_over_undoes_the_transaction_all_the_same;
 }
 
 // What the cases are made of. Times are fixed, so that a failure reads the same twice.
 
-const NOW: UnixMicros = UnixMicros(1_800_000_000_000_000);
+pub(super) const NOW: UnixMicros = UnixMicros(1_800_000_000_000_000);
 
-fn later(seconds: i64) -> UnixMicros {
+pub(super) fn later(seconds: i64) -> UnixMicros {
     UnixMicros(NOW.0 + seconds * 1_000_000)
 }
 
-fn audit(action: &'static str) -> Audit {
+pub(super) fn audit(action: &'static str) -> Audit {
     Audit {
         time: NOW,
         actor: "ann".to_owned(),
@@ -139,12 +169,12 @@ fn audit(action: &'static str) -> Audit {
     }
 }
 
-async fn audited(store: &Shared, action: &str) -> usize {
+pub(super) async fn audited(store: &Shared, action: &str) -> usize {
     let rows = store.audit_list(None, 1_000).await.expect("audit rows");
     rows.iter().filter(|row| row.action == action).count()
 }
 
-fn user(name: &str) -> User {
+pub(super) fn user(name: &str) -> User {
     User {
         id: UserId::new(),
         name: name.to_owned(),
@@ -154,7 +184,7 @@ fn user(name: &str) -> User {
     }
 }
 
-fn join_token(agent_name: &str) -> JoinToken {
+pub(super) fn join_token(agent_name: &str) -> JoinToken {
     JoinToken {
         id: TokenId::new(),
         secret_hash: vec![7; 32],
@@ -165,10 +195,11 @@ fn join_token(agent_name: &str) -> JoinToken {
         expires_at: later(3_600),
         used: None,
         revoked: false,
+        request_id: None,
     }
 }
 
-fn new_agent(name: &str) -> NewAgent {
+pub(super) fn new_agent(name: &str) -> NewAgent {
     NewAgent {
         id: AgentId::new(),
         proposed_name: name.to_owned(),
@@ -176,7 +207,7 @@ fn new_agent(name: &str) -> NewAgent {
     }
 }
 
-fn new_task() -> Task {
+pub(super) fn new_task() -> Task {
     Task {
         id: TaskId::new(),
         spec: Bytes::from_static(b"\0spec\xff"),
@@ -193,7 +224,7 @@ fn new_task() -> Task {
     }
 }
 
-fn queued(task: &Task, name: &str) -> Execution {
+pub(super) fn queued(task: &Task, name: &str) -> Execution {
     Execution {
         task_id: task.id,
         agent_id: AgentId::new(),
@@ -212,7 +243,7 @@ fn queued(task: &Task, name: &str) -> Execution {
 }
 
 /// Stores a task with one queued execution per name.
-async fn stored_task(store: &Shared, names: &[&str]) -> (Task, Vec<Execution>) {
+pub(super) async fn stored_task(store: &Shared, names: &[&str]) -> (Task, Vec<Execution>) {
     let task = new_task();
     let executions: Vec<_> = names.iter().map(|name| queued(&task, name)).collect();
     let created = store
@@ -228,7 +259,7 @@ async fn stored_task(store: &Shared, names: &[&str]) -> (Task, Vec<Execution>) {
 }
 
 /// The change that hands an execution to its agent.
-fn dispatch(execution: &Execution) -> ExecutionWrite {
+pub(super) fn dispatch(execution: &Execution) -> ExecutionWrite {
     let after = Execution {
         state: ExecutionState::Dispatched,
         attempt_id: Some(AttemptId::new()),
@@ -243,7 +274,7 @@ fn dispatch(execution: &Execution) -> ExecutionWrite {
 }
 
 /// The change that ends an execution.
-fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
+pub(super) fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
     let outcome = Outcome {
         state,
         exit_code: Some(3),
@@ -257,6 +288,7 @@ fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
         }],
         started_time_us: NOW.0,
         finished_time_us: later(2).0,
+        events: None,
     };
     let after = Execution {
         state,
@@ -274,7 +306,7 @@ fn end(execution: &Execution, state: ExecutionState) -> ExecutionWrite {
 }
 
 /// Makes one change that must succeed and returns what is now there.
-async fn applied(store: &Shared, write: ExecutionWrite) -> Execution {
+pub(super) async fn applied(store: &Shared, write: ExecutionWrite) -> Execution {
     let mut answers = store.execution_apply(vec![write], None).await.expect("a change");
     let (applied, now) = answers.pop().expect("one answer");
     assert!(applied, "{now:?}");
@@ -282,7 +314,7 @@ async fn applied(store: &Shared, write: ExecutionWrite) -> Execution {
 }
 
 /// A chunk of ten events and ten lines (unless changed) whose payload is `size` bytes.
-fn chunk(attempt_id: AttemptId, first_seq: u64, size: usize) -> Chunk {
+pub(super) fn chunk(attempt_id: AttemptId, first_seq: u64, size: usize) -> Chunk {
     Chunk {
         attempt_id,
         first_seq,

@@ -8,12 +8,18 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::LazyLock,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
+use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
+use tokio::sync::Barrier;
 
 use super::*;
+use crate::store::{self, Tx};
 
 /// Environment variable with the URL of a server.
 const URL: &str = "OPSLINK_TEST_POSTGRES_URL";
@@ -248,52 +254,67 @@ async fn a_server_that_is_away_is_answered_soon() {
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 
+/// Two join tokens, which two writes revoke in opposite order.
+struct Crossing {
+    tokens: [TokenId; 2],
+    /// Both hold their first row before either asks for its second.
+    held: Arc<Barrier>,
+    /// How often this write was run.
+    runs: Arc<AtomicU32>,
+}
+
+fn cross<'a>(tx: &'a Tx, crossing: &'a Crossing) -> BoxFuture<'a, store::Result<()>> {
+    Box::pin(async move {
+        let [first, second] = &crossing.tokens;
+        tx.join_token_revoke(first, &audit("first")).await?;
+        if crossing.runs.fetch_add(1, Ordering::Relaxed) == 0 {
+            crossing.held.wait().await;
+        }
+        tx.join_token_revoke(second, &audit("second")).await
+    })
+}
+
 #[tokio::test]
 async fn a_deadlock_is_run_again_and_both_writes_succeed() {
     let database = Database::create().await;
-    let store = sql::SqlStore::open(&database.url, sql::Options::default())
-        .await
-        .expect("opens");
-    let (task, executions) = stored_task(&store, &["a"]).await;
-    // Another program holds the row and then wants the counter, which the store's write already holds: a circle.
-    let other = database.connect().await;
-    let tx = sea_orm::TransactionTrait::begin(&other).await.expect("a transaction");
-    tx.execute_unprepared("UPDATE execution SET output_verified = output_verified")
-        .await
-        .expect("a row lock");
-    let write = tokio::spawn({
-        let (store, write) = (Arc::clone(&store), dispatch(&executions[0]));
-        async move { store.execution_apply(vec![write], None).await }
-    });
-    wait_for_lock(&database).await;
-    let circle = tx.execute_unprepared("UPDATE counter SET value = value").await;
-    drop(tx);
-    let answers = write
-        .await
-        .expect("no panic")
-        .expect("the store's write ends well, whoever was the victim");
-    assert!(answers[0].0, "{circle:?}");
-    assert_eq!(store.attempt_list(task.id).await.expect("attempts").len(), 1);
-    other.close().await.expect("an end");
-    database.remove().await;
-}
-
-/// Waits until some transaction of this database waits for a lock.
-async fn wait_for_lock(database: &Database) {
-    let watcher = database.connect().await;
-    let waiting = sea_orm::Statement::from_string(
-        sea_orm::DbBackend::Postgres,
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
-    );
-    let seen = async {
-        while watcher.query_one_raw(waiting.clone()).await.expect("a look").is_none() {
-            tokio::task::yield_now().await;
-        }
+    // Only the server's search for circles can end this one: nobody's patience with a lock does.
+    let separator = if database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options=-c%20lock_timeout%3D1min", database.url);
+    let store = sql::SqlStore::open(&url, sql::Options::default()).await.expect("opens");
+    let tokens = [join_token("one"), join_token("other")];
+    for token in &tokens {
+        let inserted = store.join_token_insert(token.clone(), audit("made")).await;
+        inserted.expect("a join token");
+    }
+    let (one, other) = (tokens[0].id, tokens[1].id);
+    let held = Arc::new(Barrier::new(2));
+    let write = |tokens: [TokenId; 2]| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let crossing = Crossing {
+            tokens,
+            held: held.clone(),
+            runs: runs.clone(),
+        };
+        (runs, store.write(crossing, cross))
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), seen)
-        .await
-        .expect("the store's write waits for the row");
-    watcher.close().await.expect("an end");
+    let ((runs, there), (runs_back, back)) = (write([one, other]), write([other, one]));
+    let (there, back) = tokio::join!(there, back);
+    there.expect("whoever was the victim, its write ends well");
+    back.expect("whoever was the victim, its write ends well");
+    let runs = [runs, runs_back].map(|runs| runs.load(Ordering::Relaxed));
+    assert_eq!(runs.iter().sum::<u32>(), 3, "one of the two was run again: {runs:?}");
+    for token in [one, other] {
+        let now = store
+            .join_token_get(token)
+            .await
+            .expect("a read")
+            .expect("a join token");
+        assert!(now.revoked, "{now:?}");
+    }
+    // What the victim had done before was undone: each write left its rows once.
+    let rows = store.audit_list(None, 10).await.expect("audit rows");
+    assert_eq!(rows.iter().filter(|row| row.action != "made").count(), 4, "{rows:?}");
+    database.remove().await;
 }
 
 #[tokio::test]

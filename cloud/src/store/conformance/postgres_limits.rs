@@ -28,7 +28,12 @@ async fn a_lock_that_somebody_holds_ends_reads_and_writes_with_a_clear_error() {
     let took = began.elapsed();
     for answer in [read.map(drop), write.map(drop)] {
         match answer {
-            Err(Error::Unavailable { reason, message }) => {
+            Err(Error::Unavailable {
+                reason,
+                message,
+                maybe_done,
+            }) => {
+                assert!(!maybe_done, "nothing was changed");
                 assert_eq!(reason, "DATABASE_UNAVAILABLE");
                 assert!(message.contains("lock timeout"), "it says why: {message}");
             }

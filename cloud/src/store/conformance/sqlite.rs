@@ -52,10 +52,36 @@ async fn what_was_answered_is_there_after_a_reopen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hold_all_their_readers_keep_no_read_of_the_engine_waiting() {
+    use sea_orm::TransactionTrait;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path()).await.expect("opens");
+    let (task, executions) = stored_task(&store, &["a"]).await;
+    let now = applied(&store, dispatch(&executions[0])).await;
+    let attempt = now.attempt_id.expect("an attempt");
+    let callers = store.for_callers();
+    let crate::store::tx::Engine::Sql(sql) = callers.engine() else {
+        panic!("it is no database");
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(sql.main.read().begin().await.expect("a reader"));
+    }
+    let fifth = tokio::time::timeout(Duration::from_millis(50), callers.task_get(task.id)).await;
+    assert!(fifth.is_err(), "one more caller waits");
+    let owner = tokio::time::timeout(Duration::from_secs(1), store.execution_by_attempts(&[attempt])).await;
+    let owner = owner.expect("at once").expect("a read");
+    assert_eq!(owner.get(&attempt), Some(&now));
+    drop(held);
+    let read = callers.task_get(task.id).await.expect("a read");
+    assert_eq!(read, Some(task), "both see the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_store_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(folder.path()).await.expect("opens");
-    let error = open(folder.path()).await.err().expect("the second is refused");
+    let error = open(folder.path()).await.expect_err("the second is refused");
     assert_eq!(error.reason(), "DATA_FOLDER_LOCKED");
     assert!(error.to_string().contains("DATA_FOLDER_LOCKED"), "{error}");
     drop(store);
@@ -71,7 +97,7 @@ async fn writer_of_the_kill_test() {
     use std::io::Write;
     let store = open(Path::new(&folder)).await.expect("opens");
     let writers = (0..16_u32).map(|writer| {
-        let store = Arc::clone(&store);
+        let store = store.clone();
         tokio::spawn(async move {
             for number in 0_u32.. {
                 let key = format!("{writer}-{number}");
@@ -126,7 +152,7 @@ async fn a_write_that_fails_does_not_hurt_its_neighbours() {
         if position % 2 == 0 {
             writes.push(dispatch(&queued(&task, "stranger")));
         }
-        let store = Arc::clone(&store);
+        let store = store.clone();
         tokio::spawn(async move { store.execution_apply(writes, None).await })
     });
     let answers = futures::future::try_join_all(race).await.expect("no panic");
@@ -173,7 +199,7 @@ async fn a_folder_that_cannot_be_made_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     std::fs::write(&file, b"in the way").expect("a file");
-    let error = open(&file.join("data")).await.err().expect("no folder there");
+    let error = open(&file.join("data")).await.expect_err("no folder there");
     assert_eq!(error.reason(), "DATA_FOLDER_UNUSABLE");
     assert_eq!(error.to_string().lines().count(), 3, "{error}");
 }
@@ -182,6 +208,6 @@ async fn a_folder_that_cannot_be_made_says_why() {
 async fn a_file_that_is_no_database_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("main.db"), vec![b'x'; 10_000]).expect("a file");
-    let error = open(folder.path()).await.err().expect("not a database");
+    let error = open(folder.path()).await.expect_err("not a database");
     assert_eq!(error.reason(), "DATABASE_CORRUPT", "{error}");
 }

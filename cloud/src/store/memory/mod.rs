@@ -1,356 +1,162 @@
-//! The store in maps, for the simulation: deterministic, nothing survives the process.
+//! The store in maps, for the simulation and for unit tests: deterministic, nothing survives the process.
 //!
-//! One mutex around one [`State`], never held across an await, so every call is one atomic step and nothing here ever
-//! waits. Only ordered maps: two runs with the same calls give the same answers in the same order.
-//! The rules live in `people`, `fleet`, `work` and `output`; this file only takes the lock.
+//! One mutex around one [`State`], never held across an await: a transaction is one atomic step, taken back as a whole
+//! when it fails. Where the other engines wait, this one calls its [`Faults`], if it has some: before a read, before a
+//! transaction, after a commit. Only ordered maps: two runs with the same calls give the same answers in the same order.
+//! The rules live in the `memory` of each resource.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use opslink::{
-    id::{AgentId, AttemptId, TaskId, TokenId, UserId},
-    task::ExecutionState,
-    time::UnixMicros,
-};
+use futures::FutureExt;
+use opslink::id::{AgentId, AttemptId, TaskId, TokenId, UserId};
 
-use super::{Result, Store, record::*};
+use super::{Error, Operation, Result, Tx, record::*, tx::TxEngine, work::memory::WorkRow};
 
-mod fleet;
-mod output;
-mod people;
-mod work;
+mod faults;
+mod table;
 
-/// The store of the simulation and of unit tests.
-#[derive(Debug, Default)]
+pub use faults::{Faults, Point};
+pub(super) use table::Table;
+
+/// The store of the simulation and of unit tests. Cheap to clone; all clones are one store.
+#[derive(Clone, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    faults: Option<Arc<dyn Faults>>,
 }
 
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+/// Everything that a store held at some moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot(State);
+
 impl MemoryStore {
-    /// Makes an empty store.
+    /// Makes an empty store that never waits.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Makes an empty store that asks `faults` wherever another engine would wait.
+    pub fn with_faults(faults: Arc<dyn Faults>) -> Self {
+        Self {
+            faults: Some(faults),
+            ..Self::default()
+        }
+    }
+
+    /// Copies everything.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.lock().clone())
+    }
+
+    /// Puts back what was there when the snapshot was taken, as after a failover to a copy that was behind.
+    pub fn restore(&self, Snapshot(state): Snapshot) {
+        *self.lock() = state;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held can only come from a bug in this module; the maps are still the best truth.
+        // A panic while the lock was held can only come from a bug in the store; the maps are still the best truth.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Everything there is.
-#[derive(Debug, Default)]
-struct State {
-    settings: BTreeMap<String, Vec<u8>>,
-    users: BTreeMap<UserId, User>,
-    sessions: BTreeMap<Vec<u8>, Session>,
-    tokens: BTreeMap<TokenId, Token>,
-    join_tokens: BTreeMap<TokenId, JoinToken>,
-    agents: BTreeMap<AgentId, Agent>,
-    tasks: BTreeMap<TaskId, Task>,
-    executions: BTreeMap<(TaskId, AgentId), Execution>,
-    attempts: BTreeMap<AttemptId, Attempt>,
-    chunks: BTreeMap<AttemptId, Vec<Chunk>>,
-    audit: Vec<AuditRow>,
-    revision: u64,
-}
-
-impl State {
-    fn next_revision(&mut self) -> u64 {
-        self.revision += 1;
-        self.revision
+    async fn at(&self, point: Point) -> Result<()> {
+        match &self.faults {
+            Some(faults) => faults.at(point).await,
+            None => Ok(()),
+        }
     }
 
-    fn write_audit(&mut self, audit: Audit) {
-        let id = i64::try_from(self.audit.len()).unwrap_or(i64::MAX - 1) + 1;
-        let Audit {
-            time,
-            actor,
-            actor_role,
-            action,
-            resource,
-            detail,
-            peer,
-        } = audit;
-        self.audit.push(AuditRow {
-            id,
-            time,
-            actor,
-            actor_role,
-            action: action.to_owned(),
-            resource,
-            detail,
-            peer,
+    pub(super) async fn read<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T> {
+        self.at(Point::Read).await?;
+        Ok(read(&self.lock()))
+    }
+
+    pub(super) async fn write<I, T>(&self, input: I, operation: Operation<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        if self.faults.is_none() {
+            return self.transact(&input, operation);
+        }
+        // As with the other engines, whoever asked may go away, and the write goes on.
+        let store = self.clone();
+        let write = tokio::spawn(async move {
+            store.at(Point::BeforeWrite).await?;
+            let value = store.transact(&input, operation)?;
+            store.at(Point::AfterCommit).await?;
+            Ok(value)
         });
+        write.await.unwrap_or_else(|error| Err(Error::maybe_done(error)))
     }
 
-    fn audit_list(&self, before: Option<i64>, limit: u32) -> Vec<AuditRow> {
-        let below = |row: &&AuditRow| before.is_none_or(|before| row.id < before);
-        self.audit
-            .iter()
-            .rev()
-            .filter(below)
-            .take(limit as usize)
-            .cloned()
-            .collect()
+    fn transact<I, T>(&self, input: &I, operation: Operation<I, T>) -> Result<T> {
+        let mut place = self.lock();
+        let mut tx = Tx::memory(std::mem::take(&mut *place));
+        // Nothing in here waits, so one look at the future is enough, and nobody sees the middle of it.
+        let result = operation(&tx, input).now_or_never();
+        let result = result.unwrap_or_else(|| {
+            let message = "a transaction waited for something else than the store";
+            Err(Error::unavailable(message))
+        });
+        let verdict = tx.verdict(result);
+        if let TxEngine::Memory(state) = tx.into_engine() {
+            *place = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        }
+        match verdict {
+            Ok(value) => {
+                place.commit();
+                Ok(value)
+            }
+            Err(failure) => {
+                place.undo();
+                Err(Error::from(failure))
+            }
+        }
     }
 }
 
-#[async_trait]
-impl Store for MemoryStore {
-    async fn ping(&self) -> Result<()> {
-        Ok(())
-    }
+macro_rules! state {
+    ($($(#[$doc:meta])* $table:ident: $key:ty => $row:ty,)*) => {
+        /// Everything there is.
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct State {
+            $($(#[$doc])* pub(super) $table: Table<$key, $row>,)*
+        }
 
-    async fn setting_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.lock().settings.get(key).cloned())
-    }
+        impl State {
+            fn commit(&mut self) {
+                $(self.$table.commit();)*
+            }
 
-    async fn setting_init(&self, key: &str, value: &[u8]) -> Result<Vec<u8>> {
-        Ok(self
-            .lock()
-            .settings
-            .entry(key.to_owned())
-            .or_insert_with(|| value.to_vec())
-            .clone())
-    }
+            fn undo(&mut self) {
+                $(self.$table.undo();)*
+            }
+        }
+    };
+}
 
-    async fn user_insert(&self, user: User, audit: Audit) -> Result<()> {
-        self.lock().user_insert(user, audit)
-    }
-
-    async fn user_by_name(&self, name: &str) -> Result<Option<User>> {
-        Ok(self.lock().users.values().find(|user| user.name == name).cloned())
-    }
-
-    async fn user_get(&self, id: UserId) -> Result<Option<User>> {
-        Ok(self.lock().users.get(&id).cloned())
-    }
-
-    async fn user_count(&self) -> Result<u64> {
-        Ok(self.lock().users.len() as u64)
-    }
-
-    async fn user_set_password(
-        &self,
-        id: UserId,
-        password_hash: &str,
-        keep: Option<&[u8]>,
-        audit: Audit,
-    ) -> Result<()> {
-        self.lock().user_set_password(id, password_hash, keep, audit)
-    }
-
-    async fn session_insert(&self, session: Session, audit: Audit) -> Result<()> {
-        self.lock().session_insert(session, audit)
-    }
-
-    async fn session_get(&self, secret_hash: &[u8]) -> Result<Option<(Session, User)>> {
-        Ok(self.lock().session_get(secret_hash))
-    }
-
-    async fn session_remove(&self, secret_hash: &[u8], audit: Audit) -> Result<()> {
-        self.lock().session_remove(secret_hash, audit);
-        Ok(())
-    }
-
-    async fn token_insert(&self, token: Token, audit: Audit) -> Result<()> {
-        self.lock().token_insert(token, audit)
-    }
-
-    async fn token_by_hash(&self, secret_hash: &[u8]) -> Result<Option<Token>> {
-        Ok(self
-            .lock()
-            .tokens
-            .values()
-            .find(|token| token.secret_hash == secret_hash)
-            .cloned())
-    }
-
-    async fn token_list(&self) -> Result<Vec<Token>> {
-        let mut tokens: Vec<_> = self.lock().tokens.values().cloned().collect();
-        tokens.sort_by_key(|token| std::cmp::Reverse((token.created_at, token.id)));
-        Ok(tokens)
-    }
-
-    async fn token_revoke(&self, id: TokenId, audit: Audit) -> Result<()> {
-        self.lock().token_revoke(id, audit)
-    }
-
-    async fn token_touch(&self, id: TokenId, time: UnixMicros) -> Result<()> {
-        self.lock().token_touch(id, time);
-        Ok(())
-    }
-
-    async fn join_token_insert(&self, token: JoinToken, audit: Audit) -> Result<()> {
-        self.lock().join_token_insert(token, audit)
-    }
-
-    async fn join_token_list(&self) -> Result<Vec<JoinToken>> {
-        let mut tokens: Vec<_> = self.lock().join_tokens.values().cloned().collect();
-        tokens.sort_by_key(|token| std::cmp::Reverse((token.created_at, token.id)));
-        Ok(tokens)
-    }
-
-    async fn join_token_revoke(&self, id: TokenId, audit: Audit) -> Result<()> {
-        self.lock().join_token_revoke(id, audit)
-    }
-
-    async fn agent_join(
-        &self,
-        token: TokenId,
-        secret_hash: &[u8],
-        agent: NewAgent,
-        audit: Audit,
-    ) -> Result<JoinResult> {
-        Ok(self.lock().agent_join(token, secret_hash, agent, audit))
-    }
-
-    async fn agent_get(&self, id: AgentId) -> Result<Option<Agent>> {
-        Ok(self.lock().agents.get(&id).cloned())
-    }
-
-    async fn agent_list(&self) -> Result<Vec<Agent>> {
-        Ok(self.lock().agent_list())
-    }
-
-    async fn agent_set_labels(&self, id: AgentId, labels: BTreeMap<String, String>, audit: Audit) -> Result<Agent> {
-        self.lock().agent_set_labels(id, labels, audit)
-    }
-
-    async fn agent_remove(&self, id: AgentId, audit: Audit) -> Result<()> {
-        self.lock().agent_remove(id, audit)
-    }
-
-    async fn agent_attach(
-        &self,
-        id: AgentId,
-        facts: Bytes,
-        connections: Vec<(String, String, bool)>,
-        time: UnixMicros,
-    ) -> Result<u64> {
-        self.lock().agent_attach(id, facts, connections, time)
-    }
-
-    async fn agent_seen(&self, seen: Vec<AgentSeen>) -> Result<()> {
-        self.lock().agent_seen(&seen);
-        Ok(())
-    }
-
-    async fn task_create(&self, task: Task, executions: Vec<Execution>, audit: Audit) -> Result<TaskCreated> {
-        self.lock().task_create(task, executions, audit)
-    }
-
-    async fn task_get(&self, id: TaskId) -> Result<Option<Task>> {
-        Ok(self.lock().tasks.get(&id).cloned())
-    }
-
-    async fn task_by_prefix(&self, prefix: &str) -> Result<Vec<TaskId>> {
-        let state = self.lock();
-        Ok(state
-            .tasks
-            .keys()
-            .filter(|id| id.to_string().starts_with(prefix))
-            .take(2)
-            .copied()
-            .collect())
-    }
-
-    async fn task_list(&self, filter: TaskFilter) -> Result<Vec<Task>> {
-        Ok(self.lock().task_list(&filter))
-    }
-
-    async fn task_counts(&self, ids: &[TaskId]) -> Result<BTreeMap<TaskId, BTreeMap<ExecutionState, u32>>> {
-        Ok(self.lock().task_counts(ids))
-    }
-
-    async fn task_request_cancel(&self, id: TaskId, agents: &[AgentId], audit: Audit) -> Result<()> {
-        self.lock().task_request_cancel(id, agents, audit)
-    }
-
-    async fn execution_list(&self, task: TaskId, after: Option<&str>, limit: u32) -> Result<Vec<Execution>> {
-        Ok(self.lock().execution_list(task, after, limit))
-    }
-
-    async fn execution_get(&self, task: TaskId, agent: AgentId) -> Result<Option<Execution>> {
-        Ok(self.lock().executions.get(&(task, agent)).cloned())
-    }
-
-    async fn execution_by_attempt(&self, attempt: AttemptId) -> Result<Option<Execution>> {
-        let state = self.lock();
-        let attempt = state.attempts.get(&attempt);
-        Ok(attempt
-            .and_then(|attempt| state.executions.get(&(attempt.task_id, attempt.agent_id)))
-            .cloned())
-    }
-
-    async fn execution_changes(&self, task: TaskId, after: u64, limit: u32) -> Result<Vec<Execution>> {
-        Ok(self.lock().execution_changes(task, after, limit))
-    }
-
-    async fn execution_open(&self, agent: AgentId) -> Result<Vec<Execution>> {
-        let state = self.lock();
-        let open = |execution: &&Execution| execution.agent_id == agent && !execution.state.is_terminal();
-        Ok(state.executions.values().filter(open).cloned().collect())
-    }
-
-    async fn execution_open_of_task(&self, task: TaskId) -> Result<Vec<Execution>> {
-        let state = self.lock();
-        Ok(state
-            .executions_of(task)
-            .filter(|execution| !execution.state.is_terminal())
-            .cloned()
-            .collect())
-    }
-
-    async fn execution_expired(&self, now: UnixMicros, limit: u32) -> Result<Vec<Execution>> {
-        Ok(self.lock().execution_expired(now, limit))
-    }
-
-    async fn execution_apply(
-        &self,
-        writes: Vec<ExecutionWrite>,
-        audit: Option<Audit>,
-    ) -> Result<Vec<(bool, Execution)>> {
-        self.lock().execution_apply(writes, audit)
-    }
-
-    async fn attempt_list(&self, task: TaskId) -> Result<Vec<Attempt>> {
-        Ok(self.lock().attempt_list(task))
-    }
-
-    async fn attempt_get(&self, id: AttemptId) -> Result<Option<Attempt>> {
-        Ok(self.lock().attempts.get(&id).cloned())
-    }
-
-    async fn chunk_append(&self, chunks: Vec<Chunk>) -> Result<Vec<Appended>> {
-        let mut state = self.lock();
-        Ok(chunks.into_iter().map(|chunk| state.chunk_append(chunk)).collect())
-    }
-
-    async fn chunk_next_seq(&self, attempts: &[AttemptId]) -> Result<Vec<u64>> {
-        let state = self.lock();
-        Ok(attempts.iter().map(|attempt| state.chunk_next_seq(*attempt)).collect())
-    }
-
-    async fn chunk_read(&self, attempt: AttemptId, start: ChunkStart, max_bytes: usize) -> Result<Vec<Chunk>> {
-        Ok(self.lock().chunk_read(attempt, start, max_bytes))
-    }
-
-    async fn chunk_index(&self, attempt: AttemptId, from_seq: u64, limit: u32) -> Result<Vec<Chunk>> {
-        Ok(self.lock().chunk_index(attempt, from_seq, limit))
-    }
-
-    async fn audit_list(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>> {
-        Ok(self.lock().audit_list(before, limit))
-    }
-
-    async fn audit_insert(&self, audit: Audit) -> Result<()> {
-        self.lock().write_audit(audit);
-        Ok(())
-    }
+state! {
+    settings: String => Vec<u8>,
+    users: UserId => User,
+    sessions: Vec<u8> => Session,
+    tokens: TokenId => Token,
+    join_tokens: TokenId => JoinToken,
+    agents: AgentId => Agent,
+    presences: AgentId => Presence,
+    quarantines: AgentId => Quarantine,
+    login_limits: String => LoginLimit,
+    tasks: TaskId => Task,
+    /// The last revision of each task.
+    revisions: TaskId => u64,
+    executions: (TaskId, AgentId) => Execution,
+    attempts: AttemptId => Attempt,
+    chunks: (AttemptId, u64) => Chunk,
+    work: (String, String) => WorkRow,
+    audit: i64 => AuditRow,
 }

@@ -17,22 +17,19 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{Error, Result},
     failure::{Failure, Outcome, describe},
     sqlite::{File, LockFile},
 };
+use crate::store::{Error, Operation, Result, Tx, tx::TxEngine};
 
 /// Callers beyond this many wait for a place.
 const QUEUE: usize = 1_024;
 /// Jobs of one transaction; bounds how long the first waits for the last.
 const MOST_JOBS: usize = 256;
 
-/// An operation on owned input, run inside a transaction.
-pub(super) type Operation<I, T> = for<'a> fn(&'a DatabaseTransaction, &'a I) -> BoxFuture<'a, Outcome<T>>;
-
 /// A handle to the writer task. The task ends, after it has emptied the queue, when the last handle is gone.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
+pub(in crate::store) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
 }
 
@@ -62,18 +59,15 @@ impl Writer {
             result: None,
             answer,
         });
-        let gone = || Error::Unavailable {
-            message: "the writer of the database has ended".to_owned(),
-            reason: "DATABASE_UNAVAILABLE",
-        };
-        self.queue.send(job).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        const GONE: &str = "the writer of the database has ended";
+        self.queue.send(job).await.map_err(|_| Error::unavailable(GONE))?;
+        answered.await.map_err(|_| Error::maybe_done(GONE))?
     }
 }
 
 trait Job: Send {
     /// Runs the operation; says whether its changes are to be kept.
-    fn run<'a>(&'a mut self, tx: &'a DatabaseTransaction) -> BoxFuture<'a, bool>;
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool>;
     /// Answers the caller.
     fn settle(self: Box<Self>, commit: &std::result::Result<(), DbErr>);
 }
@@ -86,10 +80,10 @@ struct Write<I, T> {
 }
 
 impl<I: Send + Sync, T: Send> Job for Write<I, T> {
-    fn run<'a>(&'a mut self, tx: &'a DatabaseTransaction) -> BoxFuture<'a, bool> {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let result = (self.operation)(tx, &self.input).await;
-            self.result.insert(result).is_ok()
+            self.result.insert(tx.verdict(result)).is_ok()
         })
     }
 
@@ -148,21 +142,23 @@ async fn commit(connection: &DatabaseConnection, batch: &mut [Box<dyn Job>]) -> 
     let tx = connection.begin().await?;
     if let [job] = batch {
         // Alone, it needs no savepoint.
-        return if job.run(&tx).await {
-            tx.commit().await
-        } else {
-            tx.rollback().await
-        };
+        return run_in(tx, job.as_mut()).await;
     }
     for job in batch {
-        let savepoint = tx.begin().await?;
-        if job.run(&savepoint).await {
-            savepoint.commit().await?;
-        } else {
-            savepoint.rollback().await?;
-        }
+        run_in(tx.begin().await?, job.as_mut()).await?;
     }
     tx.commit().await
+}
+
+async fn run_in(tx: DatabaseTransaction, job: &mut dyn Job) -> std::result::Result<(), DbErr> {
+    let mut tx = Tx::sql(tx);
+    let keep = job.run(&mut tx).await;
+    match tx.into_engine() {
+        TxEngine::Sql(tx) if keep => tx.commit().await,
+        TxEngine::Sql(tx) => tx.rollback().await,
+        // Only the memory engine makes these.
+        TxEngine::Memory(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +166,14 @@ mod tests {
     use sea_orm::ConnectionTrait;
 
     use super::{super::sqlite, *};
+
+    async fn raw(tx: &Tx, sql: &str) -> Result<u64> {
+        let TxEngine::Sql(inner) = tx.engine() else {
+            panic!("a transaction of SQLite")
+        };
+        let result = inner.execute_unprepared(sql).await.map_err(Failure::from);
+        Ok(tx.noted(result)?.rows_affected())
+    }
 
     #[tokio::test]
     async fn a_full_disk_is_named_and_undone_and_the_writer_works_again() {
@@ -188,7 +192,7 @@ mod tests {
         let writer = Writer::start_with(file, connection, lock);
         let insert = |size: u32| {
             writer.write(format!("INSERT INTO t VALUES (zeroblob({size}))"), |tx, sql| {
-                Box::pin(async move { Ok(tx.execute_unprepared(sql).await?.rows_affected()) })
+                Box::pin(async move { raw(tx, sql).await })
             })
         };
         assert_eq!(insert(100).await.expect("a small row"), 1);
@@ -210,12 +214,7 @@ mod tests {
             .await
             .expect("the writer recovers");
         let delete = writer.write((), |tx, ()| {
-            Box::pin(async move {
-                Ok(tx
-                    .execute_unprepared("DELETE FROM t WHERE length(v) = 100")
-                    .await?
-                    .rows_affected())
-            })
+            Box::pin(async move { raw(tx, "DELETE FROM t WHERE length(v) = 100").await })
         });
         assert_eq!(
             delete.await.expect("a delete"),

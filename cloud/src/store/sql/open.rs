@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 use super::{
-    super::Error,
     engine::Engine,
     failure::{code, describe},
     postgres, sqlite,
 };
+use crate::store::Error;
 
 /// Why the store could not be opened. Each message says what, why and what to do, after its stable reason.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,12 @@ impl OpenError {
             fix,
         }
     }
+}
+
+/// How many of so many readers there are for callers beside them: half, so that their lists leave some of the machine to
+/// the others.
+pub(super) const fn for_callers(connections: u32) -> u32 {
+    if connections > 1 { connections / 2 } else { 1 }
 }
 
 /// Opens the engines for everything but chunks, and for chunks.

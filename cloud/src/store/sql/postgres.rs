@@ -1,4 +1,4 @@
-//! The PostgreSQL engine: a pool, ordinary transactions, a second run when one lost a race, and a limit to every wait.
+//! The PostgreSQL engine: pools, ordinary transactions, a second run when one lost a race, and a limit to every wait.
 
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ use sea_orm_migration::MigratorTrait;
 use tokio::time::timeout;
 
 use super::{
-    super::{Error, Result},
     engine::Engine,
-    failure::{Failure, may_retry},
-    group_commit::Operation,
+    failure::{Failure, LOCK_NOT_AVAILABLE, code, may_retry},
     migration::{ChunkMigrator, MainMigrator},
-    open::OpenError,
+    open::{OpenError, for_callers},
 };
+use crate::store::{Error, Operation, Result, Tx, tx::TxEngine};
 
 /// Longest wait for a connection: a caller rather hears that the database is away than waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LIMITS: [(&str, &str); 3] = [
     // The largest batch of chunks takes well below a second.
     ("statement_timeout", "15s"),
-    ("lock_timeout", "5s"),
+    ("lock_timeout", "3s"),
     // A cloud that hangs in the middle of a transaction lets its locks go.
     ("idle_in_transaction_session_timeout", "30s"),
 ];
@@ -35,6 +34,8 @@ const LIMITS: [(&str, &str); 3] = [
 const TRANSACTION_WITHIN: Duration = Duration::from_secs(30);
 /// Runs of one transaction. Whoever loses so many races in a row has another problem.
 const MOST_RUNS: u32 = 8;
+/// Runs of one transaction that waited for a lock in vain: whoever holds it may be slow once, not twice.
+const MOST_LOCK_WAITS: u32 = 2;
 /// Advisory lock that lets replicas that start together migrate one after the other ("OpsLink" in ASCII).
 const MIGRATION_LOCK: i64 = 0x4f_7073_4c69_6e6b;
 
@@ -45,12 +46,19 @@ pub(super) async fn open(url: &str, connections: u32) -> std::result::Result<(En
         let unlimited = Database::connect(options(url, 2)).await?;
         migrate(&unlimited).await?;
         unlimited.close().await?;
-        let mut options = options(url, connections);
-        options.map_sqlx_postgres_opts(limited);
-        Database::connect(options).await
+        let pool = |connections| {
+            let mut options = options(url, connections);
+            options.map_sqlx_postgres_opts(limited);
+            Database::connect(options)
+        };
+        Ok(Engine::Postgres {
+            reader: pool(connections).await?,
+            callers: pool(for_callers(connections)).await?,
+            writer: pool(connections).await?,
+        })
     };
-    let pool = opened.await.map_err(|error: DbErr| OpenError::database(&error))?;
-    Ok((Engine::Postgres { pool: pool.clone() }, Engine::Postgres { pool }))
+    let engine = opened.await.map_err(|error: DbErr| OpenError::database(&error))?;
+    Ok((engine.clone(), engine))
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {
@@ -79,14 +87,32 @@ async fn migrate(pool: &DatabaseConnection) -> std::result::Result<(), DbErr> {
     lock.rollback().await
 }
 
-/// Runs an operation in a transaction of its own; returns after its commit.
-pub(super) async fn write<I, T>(pool: &DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T> {
+/// Runs an operation in a transaction of its own; returns after its commit. A caller that goes away does not take it along.
+pub(super) async fn write<I, T>(pool: &DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T>
+where
+    I: Send + Sync + 'static,
+    T: Send + 'static,
+{
+    // Ends by itself: every run has a limit, and there are few.
+    let write = tokio::spawn(write_owned(pool.clone(), input, operation));
+    write.await.unwrap_or_else(|error| Err(Error::maybe_done(error)))
+}
+
+async fn write_owned<I: Sync, T>(pool: DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T> {
     let mut runs = 1;
     loop {
-        let run = timeout(TRANSACTION_WITHIN, run(pool, &input, operation));
-        let error = match run.await.unwrap_or_else(|_| Err(no_answer())) {
+        let most = |error: &DbErr| match code(error).as_deref() {
+            Some(LOCK_NOT_AVAILABLE) => MOST_LOCK_WAITS,
+            _ => MOST_RUNS,
+        };
+        let mut committing = false;
+        let run = timeout(TRANSACTION_WITHIN, run(&pool, &input, operation, &mut committing));
+        let run = run.await.unwrap_or_else(|_| Err(no_answer()));
+        let error = match run {
             Ok(value) => return Ok(value),
-            Err(Failure::Db(error)) if runs < MOST_RUNS && may_retry(&error) => error,
+            Err(Failure::Db(error)) if runs < most(&error) && may_retry(&error) => error,
+            // No word of the server about the commit: it may have been made.
+            Err(Failure::Db(error)) if committing && code(&error).is_none() => return Err(Error::maybe_done(error)),
             Err(failure) => return Err(Error::from(failure)),
         };
         tracing::debug!(%error, runs, "transaction lost a race and is run again");
@@ -104,10 +130,17 @@ async fn run<I, T>(
     pool: &DatabaseConnection,
     input: &I,
     operation: Operation<I, T>,
+    committing: &mut bool,
 ) -> std::result::Result<T, Failure> {
-    let tx = pool.begin().await?;
-    match operation(&tx, input).await {
+    let mut tx = Tx::sql(pool.begin().await?);
+    let result = operation(&tx, input).await;
+    let verdict = tx.verdict(result);
+    let TxEngine::Sql(tx) = tx.into_engine() else {
+        return verdict;
+    };
+    match verdict {
         Ok(value) => {
+            *committing = true;
             tx.commit().await?;
             Ok(value)
         }
@@ -137,7 +170,7 @@ mod tests {
         }
         let theirs = given("postgres://me@host/db?options=-c%20lock_timeout%3D1min");
         assert!(
-            theirs.contains("lock_timeout=1min") && !theirs.contains("lock_timeout=5s"),
+            theirs.contains("lock_timeout=1min") && !theirs.contains("lock_timeout=3s"),
             "{theirs}"
         );
         assert!(theirs.contains("statement_timeout=15s"), "{theirs}");

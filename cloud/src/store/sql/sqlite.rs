@@ -17,7 +17,7 @@ use super::{
     engine::Engine,
     group_commit::Writer,
     migration::{ChunkMigrator, MainMigrator},
-    open::OpenError,
+    open::{OpenError, for_callers},
 };
 
 /// Longest wait for a reader connection, and for a lock inside SQLite (only a backup tool ever holds one).
@@ -115,9 +115,9 @@ async fn start<M: MigratorTrait>(file: File, readers: u32, lock: Arc<LockFile>) 
     let migrated = M::up(&migrating, None).await;
     migrating.close().await?;
     migrated?;
-    let reader = file.open_readers(readers).await?;
     Ok(Engine::Sqlite {
-        reader,
+        reader: file.open_readers(readers).await?,
+        callers: file.open_readers(for_callers(readers)).await?,
         writer: Writer::start(file, lock).await?,
     })
 }

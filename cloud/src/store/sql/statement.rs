@@ -7,7 +7,7 @@ const MOST_ROWS: usize = 512;
 
 /// A statement in the making.
 #[derive(Debug)]
-pub(super) struct Sql {
+pub(in crate::store) struct Sql {
     backend: DbBackend,
     text: String,
     values: Vec<Value>,
@@ -15,7 +15,7 @@ pub(super) struct Sql {
 
 impl Sql {
     /// Begins a statement.
-    pub(super) fn new(backend: DbBackend, text: &str) -> Self {
+    pub(in crate::store) fn new(backend: DbBackend, text: &str) -> Self {
         Self {
             backend,
             text: text.to_owned(),
@@ -24,19 +24,19 @@ impl Sql {
     }
 
     /// Adds text.
-    pub(super) fn text(mut self, text: &str) -> Self {
+    pub(in crate::store) fn text(mut self, text: &str) -> Self {
         self.text.push_str(text);
         self
     }
 
     /// Adds a value.
-    pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
+    pub(in crate::store) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.place(value.into());
         self
     }
 
     /// Adds `(a, b), (c, d)`.
-    pub(super) fn rows<const N: usize>(mut self, rows: impl IntoIterator<Item = [Value; N]>) -> Self {
+    pub(in crate::store) fn rows<R: IntoIterator<Item = Value>>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
         for (number, row) in rows.into_iter().enumerate() {
             self.text.push_str(if number == 0 { "(" } else { ", (" });
             for (column, value) in row.into_iter().enumerate() {
@@ -67,7 +67,7 @@ impl Sql {
     }
 
     /// Ends the statement.
-    pub(super) fn end(self) -> Statement {
+    pub(in crate::store) fn end(self) -> Statement {
         Statement {
             sql: self.text,
             values: Some(Values(self.values)),
@@ -83,13 +83,13 @@ const TOGETHER_VALUES: usize = 256;
 /// Statements that are run in order. SQLite lives in a thread of its own and every trip there costs more than a small
 /// statement does: several go in one trip. PostgreSQL gets them one by one.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::store) struct Batch {
     statements: Vec<Sql>,
 }
 
 impl Batch {
     /// Adds a statement.
-    pub(super) fn add(&mut self, sql: Sql) {
+    pub(in crate::store) fn add(&mut self, sql: Sql) {
         match self.statements.last_mut() {
             Some(last) if last.travels_with(&sql) => {
                 last.text.push_str("; ");
@@ -101,7 +101,7 @@ impl Batch {
     }
 
     /// Runs them, and returns the rows that they return, in order.
-    pub(super) async fn rows(self, tx: &impl ConnectionTrait) -> Result<Vec<QueryResult>, DbErr> {
+    pub(in crate::store) async fn rows(self, tx: &impl ConnectionTrait) -> Result<Vec<QueryResult>, DbErr> {
         let mut rows = Vec::new();
         for sql in self.statements {
             rows.extend(tx.query_all_raw(sql.end()).await?);
@@ -112,7 +112,7 @@ impl Batch {
 
 /// Cuts a list into parts of which there are few sizes (the largest, then powers of two), so that the statement of
 /// each size is prepared once and found in the cache from then on.
-pub(super) fn parts<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
+pub(in crate::store) fn parts<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let size = match list.len() {
             0 => return None,

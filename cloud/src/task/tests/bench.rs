@@ -1,6 +1,6 @@
 //! The engine on a bench, and a hand-played agent.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
@@ -20,9 +20,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
+use super::api::Api;
 use crate::{
     agents::Directory,
     identity::Caller,
+    link::Links,
     store::{
         Store,
         memory::MemoryStore,
@@ -35,8 +37,9 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Bench {
-    pub(super) engine: Engine,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) engine: Api,
+    pub(super) store: Store,
+    pub(super) directory: Directory,
     stop: DropGuard,
 }
 
@@ -46,12 +49,13 @@ pub(super) fn caller() -> Caller {
         role: Role::Operator,
         peer: "127.0.0.1:1".into(),
         token_name: None,
+        token_expires_at: None,
         session_hash: None,
         user: None,
     }
 }
 
-fn audit() -> Audit {
+pub(super) fn audit() -> Audit {
     caller().audit("test", String::new(), String::new())
 }
 
@@ -61,7 +65,7 @@ impl Bench {
     }
 
     pub(super) async fn with(config: Config) -> Self {
-        Self::over(Arc::new(MemoryStore::new()), config).await
+        Self::over(Store::from(MemoryStore::new()), config).await
     }
 
     /// Stops the cloud.
@@ -70,14 +74,15 @@ impl Bench {
     }
 
     /// Another cloud over the same store.
-    pub(super) async fn over(store: Arc<dyn Store>, config: Config) -> Self {
+    pub(super) async fn over(store: Store, config: Config) -> Self {
         let stop = CancellationToken::new();
         let directory = Directory::load(store.clone()).await.unwrap();
         let signer = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
-        let engine = Engine::start(store.clone(), directory, signer, config, stop.clone());
+        let engine = Engine::start(store.clone(), directory.clone(), signer, config, stop.clone());
         Self {
-            engine,
+            engine: Api(engine),
             store,
+            directory,
             stop: stop.drop_guard(),
         }
     }
@@ -94,6 +99,7 @@ impl Bench {
             expires_at: UnixMicros::now().plus(LIMIT),
             used: None,
             revoked: false,
+            request_id: None,
         };
         let id = token.id;
         self.store.join_token_insert(token, audit()).await.unwrap();
@@ -106,7 +112,7 @@ impl Bench {
             panic!("{name} did not join");
         };
         let id = agent.id;
-        self.engine.directory.upsert(agent);
+        self.directory.upsert(agent);
         id
     }
 
@@ -135,6 +141,26 @@ impl Bench {
         };
         let executions = self.engine.list_executions(request).await.unwrap().executions;
         executions.iter().map(pb::Execution::state).collect()
+    }
+
+    /// Waits until so many agents have said Hello.
+    pub(super) async fn until_arrived(&self, count: u64) {
+        let arrived = async {
+            while self.engine.links.arrivals() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon("the Hello", arrived).await;
+    }
+
+    /// Waits until an agent is known to be offline.
+    pub(super) async fn until_offline(&self, id: AgentId) {
+        let offline = async {
+            while self.directory.get(id).unwrap().online {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon("the end of the link", offline).await;
     }
 
     /// Waits until the executions of a task are in these states.
@@ -185,12 +211,23 @@ pub(super) fn report(attempt: AttemptId, phase: pb::AttemptPhase, next_seq: u64)
     }
 }
 
+pub(super) fn refused(attempt: AttemptId, reason: &str) -> Up {
+    Up::Refused(pb::Refused {
+        attempt_id: attempt.to_string(),
+        reason: reason.into(),
+        message: "m".into(),
+    })
+}
+
+type Sender = mpsc::Sender<Result<pb::AttachRequest, Status>>;
+type Frames = BoxStream<'static, Result<pb::AttachResponse, Problem>>;
+
 /// An agent that does what the test says.
 pub(super) struct Agent {
     pub(super) id: AgentId,
     pub(super) welcome: pb::Welcome,
-    up: mpsc::Sender<Result<pb::AttachRequest, Status>>,
-    down: BoxStream<'static, Result<pb::AttachResponse, Problem>>,
+    up: Sender,
+    down: Frames,
 }
 
 impl Agent {
@@ -199,6 +236,16 @@ impl Agent {
         id: AgentId,
         attempts: Vec<pb::AttemptReport>,
     ) -> Result<Self, Problem> {
+        let (dialing, up) = Self::dial(&engine.links, id, attempts);
+        Ok(Self::welcomed(id, dialing.await?, up).await)
+    }
+
+    /// Says Hello; the answer is the frames from the cloud.
+    pub(super) fn dial(
+        links: &Links,
+        id: AgentId,
+        attempts: Vec<pb::AttemptReport>,
+    ) -> (impl Future<Output = Result<Frames, Problem>> + Send + use<>, Sender) {
         let facts = pb::Facts {
             capabilities: vec!["fake".into()],
             ..Default::default()
@@ -211,21 +258,25 @@ impl Agent {
             ..Default::default()
         };
         let (up, inbound) = mpsc::channel(1_024);
-        up.send(Ok(pb::AttachRequest {
+        let hello = pb::AttachRequest {
             frame: Some(Up::Hello(hello)),
-        }))
-        .await
-        .unwrap();
-        let mut down = engine
-            .links
-            .attach(id, "test".into(), ReceiverStream::new(inbound))
-            .await?
-            .boxed();
+        };
+        up.try_send(Ok(hello)).unwrap();
+        let links = links.clone();
+        let dialing = async move {
+            let frames = links.attach(id, "test".into(), ReceiverStream::new(inbound)).await?;
+            Ok(frames.boxed())
+        };
+        (dialing, up)
+    }
+
+    /// Takes the Welcome.
+    pub(super) async fn welcomed(id: AgentId, mut down: Frames, up: Sender) -> Self {
         let first = soon("the welcome", down.next()).await.unwrap().unwrap().frame.unwrap();
         let Down::Welcome(welcome) = first else {
             panic!("{first:?} before the welcome")
         };
-        Ok(Self { id, welcome, up, down })
+        Self { id, welcome, up, down }
     }
 
     pub(super) async fn send(&self, frame: Up) {
@@ -259,7 +310,6 @@ impl Agent {
             if let Down::Task(task) = self.next().await.unwrap() {
                 let envelope = pb::TaskEnvelope::decode(task.envelope.unwrap().body).unwrap();
                 assert_eq!(envelope.agent_id, self.id.to_string());
-                assert!(task.ttl_remaining_ms > 0);
                 return envelope.attempt_id.parse().unwrap();
             }
         }
@@ -333,6 +383,7 @@ pub(super) fn script(attempt: AttemptId, texts: &[&str], state: ExecutionState) 
         streams: vec![digest],
         started_time_us: 1,
         finished_time_us: 2,
+        events: None,
     };
     encoder.push(Event {
         time_us: 2,

@@ -1,14 +1,20 @@
 //! Links that break: nothing twice, nothing forgotten, doubt is `lost`.
 
+use std::time::Duration;
+
 use ExecutionState as S;
 use opslink::{
     pb,
     pb::{AttemptPhase, ExecutionState as P, attach_request::Frame as Up, attach_response::Frame as Down},
     reason::Reason,
     task::ExecutionState,
+    time::UnixMicros,
 };
 
-use super::bench::{Bench, caller, report, script, soon};
+use super::{
+    bench::{Bench, caller, report, script, soon},
+    trouble::rewrite,
+};
 use crate::task::Config;
 
 #[tokio::test]
@@ -84,6 +90,32 @@ async fn output_goes_on_where_the_cloud_has_it_and_repetitions_are_not_stored() 
 }
 
 #[tokio::test]
+async fn the_slot_of_what_the_store_no_longer_has_at_work_is_free_when_its_agent_comes_back() {
+    let config = Config {
+        slots_per_agent: 1,
+        // No timer helps.
+        reconcile_every: Duration::from_secs(3_600),
+        ..Config::default()
+    };
+    let bench = Bench::with(config).await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    agent.task().await;
+    // As a database that went back in time may have it.
+    rewrite(&bench, &task, |execution| {
+        execution.state = S::Failed;
+        execution.finished_at = Some(UnixMicros::now());
+    })
+    .await;
+    let id = agent.id;
+    drop(agent);
+    bench.until_offline(id).await;
+    let mut agent = bench.attach(id, Vec::new()).await;
+    bench.create_on(&["web"]).await;
+    agent.task().await;
+}
+
+#[tokio::test]
 async fn a_gap_closes_the_link_and_the_next_one_says_what_is_wanted() {
     let bench = Bench::new().await;
     let mut agent = bench.joined("web").await;
@@ -98,6 +130,38 @@ async fn a_gap_closes_the_link_and_the_next_one_says_what_is_wanted() {
         .await;
     assert_eq!(agent.welcome.attempts[0].next_seq, 1);
     assert!(!agent.welcome.attempts[0].archived);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_refused_each_time_ends_its_attempt_and_its_agent_goes_on() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.accept(attempt).await;
+    let mut chunks = script(attempt, &["one\n"], S::Succeeded);
+    // An end that only a newer cloud knows.
+    chunks[1].outcome.as_mut().unwrap().kind = 99;
+    agent.send(Up::Chunk(chunks[0].clone())).await;
+    for _ in 0..3 {
+        assert!(agent.welcome.attempts.iter().all(|wanted| !wanted.archived));
+        agent.send(Up::Chunk(chunks[1].clone())).await;
+        assert_eq!(agent.end_of_link().await.unwrap().reason, Reason::ChunkInvalid);
+        agent = bench
+            .attach(agent.id, vec![report(attempt, AttemptPhase::Ended, 2)])
+            .await;
+    }
+    let wanted = &agent.welcome.attempts[0];
+    assert_eq!(
+        (wanted.next_seq, wanted.archived),
+        (2, true),
+        "nothing more of it is wanted"
+    );
+    bench.until(&task, &[P::Lost]).await;
+    let next = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.finish(attempt, &["two\n"], S::Succeeded).await;
+    bench.until(&next, &[P::Succeeded]).await;
 }
 
 #[tokio::test]
@@ -138,16 +202,17 @@ async fn an_end_that_was_stored_before_the_cloud_went_down_is_found_by_the_next_
 }
 
 #[tokio::test]
-async fn output_that_a_former_cloud_did_not_compare_is_compared_when_somebody_looks() {
+async fn output_that_a_former_cloud_did_not_compare_is_compared_by_the_next_one() {
     let bench = Bench::new().await;
     let mut agent = bench.joined("web").await;
     let task = bench.create_on(&["web"]).await.task.unwrap().id;
     let attempt = agent.task().await;
     agent.finish(attempt, &["one\n", "two\n"], S::Succeeded).await;
     bench.until(&task, &[P::Succeeded]).await;
-    // As if the process had ended between the end and the comparison.
+    // As if the process had ended between the end, which brings a row of work, and the comparison.
     let store = bench.store.clone();
-    drop((agent, bench));
+    drop(agent);
+    bench.stop();
     let mut execution = store.execution_by_attempt(attempt).await.unwrap().unwrap();
     execution.output_verified = false;
     let before = (execution.state, execution.attempt_id);
@@ -156,22 +221,20 @@ async fn output_that_a_former_cloud_did_not_compare_is_compared_when_somebody_lo
         after: execution,
         output: None,
     };
-    assert!(
-        !store.execution_apply(vec![write], None).await.unwrap()[0]
-            .1
-            .output_verified
-    );
+    store.execution_apply(vec![write], None).await.unwrap();
+    let row = crate::work::row("verify", attempt, opslink::time::UnixMicros::now());
+    store.work_add(vec![row]).await.unwrap();
 
     let bench = Bench::over(store, Config::default()).await;
-    let look = || {
-        let request = pb::ListExecutionsRequest {
-            task_id: task.clone(),
-            ..Default::default()
-        };
-        bench.engine.list_executions(request)
-    };
     let compared = async {
-        while !look().await.unwrap().executions[0].output_verified {
+        while !bench
+            .store
+            .execution_by_attempt(attempt)
+            .await
+            .unwrap()
+            .unwrap()
+            .output_verified
+        {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
@@ -216,7 +279,7 @@ async fn a_newer_link_takes_over_and_the_older_one_is_told() {
     assert_eq!(old.end_of_link().await.unwrap().reason, Reason::LinkSuperseded);
     bench.create_on(&["web"]).await;
     new.task().await;
-    assert!(bench.engine.directory.find("web").unwrap().online);
+    assert!(bench.directory.find("web").unwrap().online);
 }
 
 #[tokio::test]
@@ -225,7 +288,11 @@ async fn a_removed_agent_loses_what_runs_and_its_link() {
     let mut agent = bench.joined("web").await;
     let task = bench.create_on(&["web"]).await.task.unwrap().id;
     agent.task().await;
-    bench.engine.agent_removed(agent.id).await.unwrap();
+    bench
+        .engine
+        .remove_agent(agent.id, super::bench::audit())
+        .await
+        .unwrap();
     assert_eq!(agent.end_of_link().await.unwrap().reason, Reason::CertificateRevoked);
     bench.until(&task, &[P::Lost]).await;
 }
@@ -234,9 +301,30 @@ async fn a_removed_agent_loses_what_runs_and_its_link() {
 async fn the_directory_follows_the_links() {
     let bench = Bench::new().await;
     let agent = bench.joined("web").await;
-    assert!(bench.engine.directory.find("web").unwrap().online);
-    let mut changes = bench.engine.directory.subscribe();
+    assert!(bench.directory.find("web").unwrap().online);
+    let mut changes = bench.directory.subscribe();
     drop(agent);
     let change = super::bench::soon("the change", changes.recv()).await.unwrap();
     assert!(matches!(change, crate::agents::Change::Upserted(view) if !view.online));
+}
+
+#[tokio::test]
+async fn the_end_of_a_link_ends_its_lease() {
+    let bench = Bench::new().await;
+    let agent = bench.joined("web").await;
+    let id = agent.id;
+    let is_leased = async || {
+        let presence = bench.store.presence_get(id).await.unwrap().unwrap();
+        presence.lease_until > UnixMicros::now()
+    };
+    assert!(is_leased().await);
+    drop(agent);
+    let ended = async {
+        while is_leased().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("the end of the lease", ended).await;
+    let _agent = bench.attach(id, Vec::new()).await;
+    assert!(is_leased().await);
 }

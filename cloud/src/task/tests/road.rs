@@ -1,6 +1,7 @@
 //! Out and back: create, run, end; refusals of bad requests; cancel; what a foreign agent may not do.
 
 use ExecutionState as S;
+use futures::StreamExt;
 use opslink::{
     pb,
     pb::{ExecutionState as P, attach_request::Frame as Up},
@@ -8,7 +9,7 @@ use opslink::{
     task::ExecutionState,
 };
 
-use super::bench::{Bench, caller, on, report, script, soon};
+use super::bench::{Agent, Bench, caller, on, report, script, soon};
 use crate::task::Config;
 
 #[tokio::test]
@@ -114,6 +115,11 @@ async fn a_repeated_request_is_answered_with_the_first_task() {
     // A cloud that was restarted knows it from the store.
     agent.task().await;
     let restarted = Bench::over(bench.store.clone(), Config::default()).await;
+    let again = restarted
+        .create(request.clone())
+        .await
+        .expect("its agent is away by now");
+    assert_eq!(again.task.unwrap().id, first);
     let _agent = restarted.attach(agent.id, Vec::new()).await;
     assert_eq!(restarted.create(request).await.unwrap().task.unwrap().id, first);
 }
@@ -313,4 +319,34 @@ async fn another_agents_attempt_is_out_of_reach_in_every_frame() {
     assert_eq!(bench.store.chunk_next_seq(&[attempt]).await.unwrap(), [0]);
     owner.finish(attempt, &["good\n"], S::Succeeded).await;
     bench.until(&id, &[P::Succeeded]).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_sends_its_last_chunk_without_end_is_sent_away() {
+    let bench = Bench::new().await;
+    let mut agent = bench.joined("web").await;
+    bench.create_on(&["web"]).await;
+    let attempt = agent.task().await;
+    agent.finish(attempt, &["one\n", "two\n"], S::Succeeded).await;
+    agent.archived(attempt).await;
+    let last = script(attempt, &["one\n", "two\n"], S::Succeeded).pop().unwrap();
+    let (dialing, up) = Agent::dial(&bench.engine.links, agent.id, Vec::new());
+    let mut down = dialing.await.unwrap();
+    let flood = tokio::spawn(async move {
+        let frame = Some(Up::Chunk(last));
+        let mut sent = 0;
+        while up.send(Ok(pb::AttachRequest { frame: frame.clone() })).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    let end = async {
+        loop {
+            if let Err(why) = down.next().await.unwrap() {
+                return why;
+            }
+        }
+    };
+    assert_eq!(soon("the end of the link", end).await.reason, Reason::FrameUnexpected);
+    assert!(flood.await.unwrap() > 16_384);
 }

@@ -125,6 +125,16 @@ async fn a_retry_makes_a_new_attempt_for_what_did_not_succeed() {
     assert_eq!(replay.executions[0].attempt_id, second.to_string());
     let nothing = bench.engine.retry(&caller(), retry(&id)).await.unwrap_err();
     assert_eq!(nothing.reason, Reason::NothingToRetry);
+    let named = pb::RetryTaskRequest {
+        agents: vec!["a".into(), "b".into()],
+        ..retry(&id)
+    };
+    let nothing = bench.engine.retry(&caller(), named.clone()).await.unwrap_err();
+    assert_eq!(
+        nothing.reason,
+        Reason::NothingToRetry,
+        "to be named is no wish to run twice"
+    );
     let list = pb::ListExecutionsRequest {
         task_id: id.clone(),
         ..Default::default()
@@ -144,6 +154,23 @@ async fn a_retry_makes_a_new_attempt_for_what_did_not_succeed() {
 }
 
 #[tokio::test]
+async fn what_has_ended_is_retried_while_the_others_are_at_work() {
+    let bench = Bench::new().await;
+    let (mut a, mut b) = (bench.joined("a").await, bench.joined("b").await);
+    let id = bench.create_on(&["a", "b"]).await.task.unwrap().id;
+    let (first, other) = (a.task().await, b.task().await);
+    a.finish(first, &[], S::Failed).await;
+    bench.until(&id, &[P::Failed, P::Dispatched]).await;
+    let answer = bench.engine.retry(&caller(), retry(&id)).await.unwrap();
+    assert_eq!(answer.executions.len(), 1);
+    let second = a.task().await;
+    assert_ne!(second, first);
+    a.finish(second, &[], S::Succeeded).await;
+    b.finish(other, &[], S::Succeeded).await;
+    bench.until(&id, &[P::Succeeded, P::Succeeded]).await;
+}
+
+#[tokio::test]
 async fn a_retry_keeps_to_the_width_of_its_rollout() {
     let bench = Bench::new().await;
     let (mut a, mut b) = (bench.joined("a").await, bench.joined("b").await);
@@ -154,7 +181,7 @@ async fn a_retry_keeps_to_the_width_of_its_rollout() {
     }
     bench.until(&id, &[P::Failed, P::Failed]).await;
     bench.engine.retry(&caller(), retry(&id)).await.unwrap();
-    assert_eq!(bench.states(&id).await, [P::Dispatched, P::Held]);
+    bench.until(&id, &[P::Dispatched, P::Held]).await;
     for agent in [&mut a, &mut b] {
         let attempt = agent.task().await;
         agent.finish(attempt, &[], S::Succeeded).await;

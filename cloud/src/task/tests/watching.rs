@@ -167,6 +167,43 @@ async fn decoded_events_begin_exactly_where_asked() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_cannot_be_read_costs_itself_only() {
+    let bench = Bench::new().await;
+    let (agent, task, attempt) = begun(&bench).await;
+    let mut chunks = script(attempt, &TEXTS, S::Succeeded);
+    chunks[1].payload = bytes::Bytes::from_static(b"no zstd frame");
+    for chunk in chunks {
+        agent.send(Up::Chunk(chunk)).await;
+    }
+    bench.until(&task, &[P::Succeeded]).await;
+    let output = pb::OutputMode::Events.into();
+    let request = pb::WatchTaskRequest {
+        output,
+        ..chunks_of(&task)
+    };
+    let messages = all(watch(&bench, request).await).await;
+    let events = messages.iter().filter_map(|message| match message {
+        Sent::Events(events) => Some(events),
+        _ => None,
+    });
+    let first: Vec<_> = events
+        .map(|events| (events.first_seq, events.events[0].clone()))
+        .collect();
+    assert_eq!(first.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let Some(pb::event::Body::Note(note)) = &first[1].1.body else {
+        panic!("{first:?}")
+    };
+    assert_eq!(note.reason, "CHUNK_INVALID");
+    let request = pb::ReadLogRequest {
+        attempt_id: attempt.to_string(),
+        decode: true,
+        ..Default::default()
+    };
+    let read: Vec<_> = bench.engine.read_log(request).await.unwrap().collect().await;
+    assert_eq!(read.into_iter().filter(Result::is_ok).count(), 5);
+}
+
+#[tokio::test]
 async fn a_watcher_that_reads_nothing_costs_the_task_nothing_and_still_gets_everything() {
     let bench = Bench::new().await;
     let (mut agent, task, attempt) = begun(&bench).await;

@@ -1,6 +1,6 @@
 //! `cloudctl run shell`: a command (`-- CMD…`, passed as argv) or a script (`--file F`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use opslink::pb::{ShellSpec, task_spec::Action};
@@ -25,7 +25,7 @@ pub(crate) struct ShellArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "What to run")]
     file: Option<PathBuf>,
     /// Interpreter of the script: bash, python3, /usr/bin/perl
-    #[arg(short, long, value_name = "PROGRAM", requires = "file", help_heading = "What to run")]
+    #[arg(short, long, value_name = "PROGRAM", requires = "file", value_parser = input::not_blank, help_heading = "What to run")]
     interpreter: Option<String>,
     /// Turn Windows line ends of the script (CR LF) into LF
     #[arg(long, requires = "file", help_heading = "What to run")]
@@ -34,10 +34,10 @@ pub(crate) struct ShellArgs {
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = input::key_value, help_heading = "What to run")]
     env: Vec<(String, String)>,
     /// Working directory on the agent
-    #[arg(long, value_name = "FOLDER", help_heading = "What to run")]
+    #[arg(long, value_name = "FOLDER", value_parser = input::not_blank, help_heading = "What to run")]
     cwd: Option<String>,
     /// User to run as: a name or a uid
-    #[arg(long, value_name = "USER", help_heading = "What to run")]
+    #[arg(long, value_name = "USER", value_parser = input::not_blank, help_heading = "What to run")]
     user: Option<String>,
     /// File given to the command as stdin; - is our own
     #[arg(long, value_name = "FILE", help_heading = "What to run")]
@@ -56,6 +56,10 @@ pub(super) async fn run(args: ShellArgs, app: &App) -> Result<Exit, Failure> {
 }
 
 fn spec(args: &ShellArgs) -> Result<ShellSpec, Failure> {
+    let own = Some(Path::new("-"));
+    if args.file.as_deref() == own && args.stdin.as_deref() == own {
+        return Err(Failure::usage("STDIN_TWICE", &[]));
+    }
     let line_ends = if args.convert_crlf {
         LineEnds::Convert
     } else {
@@ -90,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
         shell: ShellArgs,
@@ -106,6 +110,26 @@ mod tests {
         let spec = spec(&args).unwrap();
         assert_eq!(spec.argv, ["sh", "-c", "echo $A; exit 3", "-a"]);
         assert_eq!(spec.env["A"], "1 2");
+    }
+
+    #[test]
+    fn an_empty_value_is_refused_and_never_a_wider_target() {
+        for words in [
+            ["-a", "", "-l", "env=prod"],
+            ["-a", "web", "-l", " "],
+            ["-a", "web,", "--cwd", "/"],
+            ["--all", "-i", "sh", "--user="],
+        ] {
+            let line = [&["x", "--file", "f"][..], &words].concat();
+            let error = Line::try_parse_from(line).expect_err("an empty value");
+            assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn stdin_is_the_script_or_the_input_and_never_both() {
+        let args = parse(&["-a", "prod", "--file", "-", "--stdin", "-"]);
+        assert_eq!(spec(&args).expect_err("both").reason, "STDIN_TWICE");
     }
 
     #[test]

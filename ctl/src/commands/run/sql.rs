@@ -57,14 +57,8 @@ pub(crate) struct SqlArgs {
           required_unless_present_any = ["file", "execute"], help_heading = "What to run")]
     what: Option<String>,
     /// Connection of the agent; else its default
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true,
-        help_heading = "What to run"
-    )]
-    conn: String,
+    #[arg(long, value_name = "NAME", value_parser = input::not_blank, help_heading = "What to run")]
+    conn: Option<String>,
     /// How statements are grouped into transactions [default: per-statement]
     #[arg(long, value_name = "MODE", help_heading = "What to run")]
     tx: Option<Transaction>,
@@ -72,7 +66,7 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "ACTION", help_heading = "What to run")]
     on_error: Option<OnError>,
     /// Keep at most N rows of each result
-    #[arg(long, value_name = "N", help_heading = "What to run")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "What to run")]
     max_rows: Option<u64>,
     /// Let the database refuse every change
     #[arg(long, help_heading = "What to run")]
@@ -148,7 +142,7 @@ fn spec(args: &SqlArgs) -> Result<SqlSpec, Failure> {
     };
     Ok(SqlSpec {
         script: script.into(),
-        connection: args.conn.clone(),
+        connection: args.conn.clone().unwrap_or_default(),
         transaction: transaction.into(),
         on_error: on_error.into(),
         max_rows: args.max_rows.unwrap_or_default(),

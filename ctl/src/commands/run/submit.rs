@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opslink::pb::{CreateTaskRequest, CreateTaskResponse, Execution, task_spec::Action};
+use opslink::pb::{CreateTaskRequest, CreateTaskResponse, Execution, ExpectedAgents, task_spec::Action};
 use tonic::Code;
 
 use crate::{
@@ -36,7 +36,7 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
     if targets.is_empty() {
         return Err(Failure::local(Exit::Usage, "SELECTOR_EMPTY", &[]));
     }
-    let request = targets.request(action);
+    let mut request = targets.request(action);
     if targets.follow.print_request {
         return print_request(&request, app.listing());
     }
@@ -54,6 +54,15 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
     }
 
     let client = app.client().await?;
+    if targets.confirm {
+        match confirmed(&client, &request, app).await? {
+            Some(expected) => request.expected_agents = Some(expected),
+            None => {
+                terminal::say_always(&text("run-declined", &[]));
+                return Ok(Exit::Interrupted);
+            }
+        }
+    }
     let answer = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => {
@@ -105,6 +114,29 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
             Ok(progress.exit())
         }
     }
+}
+
+/// Shows the agents that the selector means, and asks. What was said yes to is what may run.
+async fn confirmed(client: &Client, request: &CreateTaskRequest, app: &App) -> Result<Option<ExpectedAgents>, Failure> {
+    let look = CreateTaskRequest {
+        request_id: String::new(),
+        dry_run: true,
+        ..request.clone()
+    };
+    let executions = create(client, &look).await?.executions;
+    let names: Vec<&str> = executions
+        .iter()
+        .map(|execution| execution.agent_name.as_str())
+        .collect();
+    let (n, agents) = (names.len().to_string(), names.join(", "));
+    let args = [("n", n.as_str()), ("agents", agents.as_str())];
+    if app.globals.yes {
+        terminal::say(&text("run-confirmed", &args));
+    } else if !terminal::confirm(&text("run-confirm", &args), "--yes")? {
+        return Ok(None);
+    }
+    let agents = executions.into_iter().map(|execution| execution.agent_id).collect();
+    Ok(Some(ExpectedAgents { agents }))
 }
 
 /// Sends the request, again if the connection broke before the answer: the cloud knows the request by its id.

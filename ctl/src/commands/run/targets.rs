@@ -6,26 +6,29 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use opslink::pb::{CreateTaskRequest, Queueing, Rollout, Selector, TaskSpec, task_spec::Action};
 
-use crate::{commands::completion, duration};
+use crate::{commands::completion, duration, input};
 
 /// Target and follow flags.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     /// Agents by name, glob (web-*) or id; repeatable, or separated by commas
     #[arg(
-        short, long = "agent", value_name = "NAME", value_delimiter = ',', help_heading = "Targets",
-        add = ArgValueCompleter::new(completion::agents)
+        short, long = "agent", value_name = "NAME", value_delimiter = ',', value_parser = input::not_blank,
+        help_heading = "Targets", add = ArgValueCompleter::new(completion::agents)
     )]
     agents: Vec<String>,
     /// Agents by label: env=prod,dc in (bj,sh),!legacy
-    #[arg(short = 'l', long, value_name = "EXPRESSION", help_heading = "Targets")]
+    #[arg(short = 'l', long, value_name = "EXPRESSION", value_parser = input::not_blank, help_heading = "Targets")]
     selector: Option<String>,
     /// Every agent
     #[arg(long, conflicts_with_all = ["agents", "selector"], help_heading = "Targets")]
     all: bool,
-    /// Leave out these names or globs
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Targets")]
+    /// Leave out these names or globs; a name that no agent has is refused, a glob may match nobody
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = input::not_blank, help_heading = "Targets")]
     exclude: Vec<String>,
+    /// Show the agents and ask before anything runs (not with --yes); it then runs on exactly these, or on none
+    #[arg(long, conflicts_with_all = ["dry_run", "print_request"], help_heading = "Targets")]
+    pub(super) confirm: bool,
 
     /// At most N agents at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Rollout")]
@@ -93,12 +96,7 @@ impl TargetArgs {
                 grace_secs: 0,
             }),
             selector: Some(Selector {
-                names: self
-                    .agents
-                    .iter()
-                    .map(|name| name.trim().to_owned())
-                    .filter(|name| !name.is_empty())
-                    .collect(),
+                names: self.agents.clone(),
                 expression: self.selector.clone().unwrap_or_default(),
                 exclude: self.exclude.clone(),
                 all: self.all,
@@ -114,17 +112,12 @@ impl TargetArgs {
             request_id: uuid::Uuid::now_v7().to_string(),
             reason: self.reason.clone(),
             dry_run: self.follow.dry_run,
+            expected_agents: None,
         }
     }
 
     /// Says whether any target was named at all.
     pub(super) fn is_empty(&self) -> bool {
-        let named = self.agents.iter().any(|name| !name.trim().is_empty());
-        !named
-            && !self.all
-            && self
-                .selector
-                .as_deref()
-                .is_none_or(|selector| selector.trim().is_empty())
+        self.agents.is_empty() && !self.all && self.selector.is_none()
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct RetryArgs {
     /// Also the lost ones, whose outcome nobody knows: they may have run
     #[arg(long)]
     include_lost: bool,
+    /// Also what succeeded: it runs a second time
+    #[arg(long)]
+    include_succeeded: bool,
     /// Return at once
     #[arg(short, long)]
     detach: bool,
@@ -47,6 +50,7 @@ pub(super) async fn run(args: RetryArgs, app: &App) -> Result<Exit, Failure> {
         id: args.task,
         agents: args.agents,
         include_lost: args.include_lost,
+        include_succeeded: args.include_succeeded,
         request_id: uuid::Uuid::now_v7().to_string(),
     };
     let answer = client.tasks().retry_task(request).await?.into_inner();

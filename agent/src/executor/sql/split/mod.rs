@@ -1,16 +1,24 @@
 //! Splits a script into statements as the database's own client would. Pure: bytes in, ranges out.
 //!
 //! Known per dialect: comments (nested ones on PostgreSQL, `#` on MySQL), quotes and their escapes, dollar quotes,
-//! `DELIMITER` lines, `COPY … FROM stdin` with its data, bodies of SQLite triggers and of PostgreSQL's
-//! `BEGIN ATOMIC` functions. Nothing is rewritten: a statement is a slice of the script.
+//! parentheses on PostgreSQL (a rule's actions), `DELIMITER` lines, `COPY … FROM stdin` with its data, bodies of SQLite
+//! triggers and of PostgreSQL's `BEGIN ATOMIC` functions. Nothing is rewritten: a statement is a slice of the script.
+//! Commands of the clients themselves are found here, so before anything is sent.
 
+mod body;
+mod quotes;
 mod scanner;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
+use super::session::Quoting;
+use body::Body;
 use scanner::{Scanner, Step};
+
+/// Length of a statement's summary, in characters.
+const SUMMARY_CHARS: usize = 200;
 
 /// Whose rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +54,15 @@ pub(crate) struct Error {
     pub(crate) message: String,
 }
 
-/// Splits a script. An unfinished last statement is a statement: the database will say what is wrong with it.
+/// Splits a script for a server that reads quotes as it does by default.
+#[cfg(test)]
 pub(crate) fn split(script: &str, dialect: Dialect) -> Result<Vec<Statement>, Error> {
-    let mut scanner = Scanner::new(script, dialect);
+    split_as(script, dialect, Quoting::default())
+}
+
+/// Splits a script. An unfinished last statement is a statement: the database will say what is wrong with it.
+pub(crate) fn split_as(script: &str, dialect: Dialect, quoting: Quoting) -> Result<Vec<Statement>, Error> {
+    let mut scanner = Scanner::new(script, dialect, quoting);
     let mut statements = Vec::new();
     while let Some(statement) = next(&mut scanner, dialect)? {
         statements.push(statement);
@@ -58,8 +72,8 @@ pub(crate) fn split(script: &str, dialect: Dialect) -> Result<Vec<Statement>, Er
 
 fn next(scanner: &mut Scanner<'_>, dialect: Dialect) -> Result<Option<Statement>, Error> {
     loop {
-        scanner.skip_blank_and_comments();
-        if dialect == Dialect::Mysql && scanner.take_delimiter_line() {
+        scanner.skip_blank_and_comments()?;
+        if scanner.pass_copied_data() || scanner.take_client_line()? {
             continue;
         }
         if !scanner.take_delimiter() {
@@ -69,117 +83,66 @@ fn next(scanner: &mut Scanner<'_>, dialect: Dialect) -> Result<Option<Statement>
     if scanner.at_end() {
         return Ok(None);
     }
-    if dialect == Dialect::Postgres && scanner.peek() == Some(b'\\') {
-        return Err(Error {
-            line: scanner.line(),
-            message: "lines that begin with a backslash are commands of psql, not of the server: remove them".into(),
-        });
-    }
-
     let start = scanner.position();
     let line = scanner.line();
-    let mut body = Body::default();
+    if let Some(end) = scanner.take_use_line() {
+        return Ok(Some(Statement {
+            range: start..end,
+            line,
+            copy_data: None,
+            tag: "USE".to_owned(),
+        }));
+    }
+    let mut body = Body::new(dialect);
     let mut end = start;
     loop {
-        match scanner.step() {
-            Step::End => break,
-            Step::Delimiter if body.is_closed(dialect) => break,
+        match scanner.step()? {
+            Step::End => {
+                if scanner.has_copied_data() {
+                    let message = "a statement begins on the line of COPY … FROM stdin and goes on after its data: \
+                                   begin it on a line of its own";
+                    return Err(Error {
+                        line,
+                        message: message.to_owned(),
+                    });
+                }
+                break;
+            }
+            Step::Delimiter if body.is_closed() => break,
             Step::Delimiter => body.inner_delimiter(),
-            Step::Word(word) => body.word(word, dialect),
-            Step::Other => body.other(),
+            Step::Word(word) => body.word(word),
+            Step::Sign(sign) => body.sign(sign),
             Step::Blank => continue,
         }
         end = scanner.position();
     }
-    let copy_data = (dialect == Dialect::Postgres && body.is_copy_from_stdin).then(|| scanner.take_copy_data());
+    let copy_data = body.is_copy_from_stdin().then(|| scanner.find_copy_data());
+    if let Some(is_off) = body.sets_conforming_strings_off() {
+        scanner.set_backslash_everywhere(is_off);
+    }
     Ok(Some(Statement {
         range: start..end,
         line,
         copy_data,
-        tag: body.first_word,
+        tag: body.into_first_word(),
     }))
 }
 
-/// What the words of a statement so far say about where it ends.
-#[derive(Debug, Default)]
-struct Body {
-    first_word: String,
-    words: usize,
-    previous: String,
-    is_create: bool,
-    is_trigger: bool,
-    is_routine: bool,
-    is_copy_from_stdin: bool,
-    /// Open `BEGIN ATOMIC` and `CASE` blocks of a PostgreSQL routine.
-    depth: u32,
-    /// SQLite: how much of `; END` was just seen in a trigger's body.
-    trigger_end: TriggerEnd,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum TriggerEnd {
-    #[default]
-    Nothing,
-    Semicolon,
-    End,
-}
-
-impl Body {
-    fn word(&mut self, word: &str, dialect: Dialect) {
-        let word = word.to_ascii_uppercase();
-        if self.words == 0 {
-            self.first_word.clone_from(&word);
-            self.is_create = word == "CREATE";
+/// Returns the first characters of a statement on one line.
+pub(crate) fn summary(sql: &str) -> String {
+    let mut words = sql.split_whitespace();
+    let mut summary = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        if summary.chars().count() > SUMMARY_CHARS {
+            break;
         }
-        // `CREATE [OR REPLACE] [TEMP] TRIGGER|FUNCTION|PROCEDURE`: the kind is among the first words.
-        if self.is_create && self.words <= 4 {
-            self.is_trigger |= word == "TRIGGER";
-            self.is_routine |= matches!(word.as_str(), "FUNCTION" | "PROCEDURE");
-        }
-        match dialect {
-            Dialect::Postgres => {
-                self.is_copy_from_stdin |= self.first_word == "COPY" && self.previous == "FROM" && word == "STDIN";
-                if self.is_routine {
-                    self.routine_word(&word);
-                }
-            }
-            Dialect::Sqlite => {
-                let closes = word == "END" && self.trigger_end == TriggerEnd::Semicolon;
-                self.trigger_end = if closes { TriggerEnd::End } else { TriggerEnd::Nothing };
-            }
-            Dialect::Mysql => {}
-        }
-        self.previous = word;
-        self.words += 1;
+        summary.push(' ');
+        summary.push_str(word);
     }
-
-    fn routine_word(&mut self, word: &str) {
-        match word {
-            "ATOMIC" if self.previous == "BEGIN" => self.depth += 1,
-            "CASE" if self.depth > 0 => self.depth += 1,
-            "END" if self.depth > 0 => self.depth -= 1,
-            _ => {}
-        }
+    if summary.chars().count() > SUMMARY_CHARS {
+        summary = summary.chars().take(SUMMARY_CHARS - 1).chain(['…']).collect();
     }
-
-    fn other(&mut self) {
-        self.words += 1;
-        self.previous.clear();
-        self.trigger_end = TriggerEnd::Nothing;
-    }
-
-    fn inner_delimiter(&mut self) {
-        self.previous.clear();
-        self.trigger_end = TriggerEnd::Semicolon;
-    }
-
-    fn is_closed(&self, dialect: Dialect) -> bool {
-        match dialect {
-            Dialect::Postgres => self.depth == 0,
-            Dialect::Sqlite => !(self.is_create && self.is_trigger) || self.trigger_end == TriggerEnd::End,
-            Dialect::Mysql => true,
-        }
-    }
+    summary
 }
 
 /// Returns the 1-based line and column of a byte offset; columns count characters.

@@ -1,13 +1,13 @@
-//! The lexer under the splitter: comments, quotes, words, delimiters.
+//! The lexer under the splitter: words, delimiters, lines for clients. Comments and quotes are in `quotes.rs`.
 
 use std::ops::Range;
 
-use super::Dialect;
+use super::{Dialect, Error, Quoting};
 
 /// What the next piece of a statement is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// The script is over.
+    /// The script, or the line before a COPY's data, is over.
     End,
     /// A delimiter was passed.
     Delimiter,
@@ -15,23 +15,27 @@ pub(super) enum Step<'a> {
     Word(&'a str),
     /// A blank or a comment.
     Blank,
-    /// Anything else: a quoted piece, a sign.
-    Other,
+    /// Anything else: a quoted piece (its first byte), a sign.
+    Sign(u8),
 }
 
 pub(super) struct Scanner<'a> {
-    script: &'a str,
-    bytes: &'a [u8],
-    position: usize,
+    pub(super) script: &'a str,
+    /// As far as it may be read now: the data of COPY begins on the next line, and its own line is read first.
+    pub(super) bytes: &'a [u8],
+    /// Where reading goes on after the data.
+    pub(super) after_data: Option<usize>,
+    pub(super) position: usize,
     /// Line of `counted`, so that lines are counted once.
-    line: u32,
-    counted: usize,
-    dialect: Dialect,
-    delimiter: &'a str,
+    pub(super) line: u32,
+    pub(super) counted: usize,
+    pub(super) dialect: Dialect,
+    pub(super) quoting: Quoting,
+    pub(super) delimiter: &'a str,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(script: &'a str, dialect: Dialect) -> Self {
+    pub(super) fn new(script: &'a str, dialect: Dialect, quoting: Quoting) -> Self {
         // A byte order mark is no SQL.
         let position = if script.starts_with('\u{feff}') {
             '\u{feff}'.len_utf8()
@@ -41,12 +45,19 @@ impl<'a> Scanner<'a> {
         Self {
             script,
             bytes: script.as_bytes(),
+            after_data: None,
             position,
             line: 1,
             counted: 0,
             dialect,
+            quoting,
             delimiter: ";",
         }
+    }
+
+    /// The script changes how the server reads strings.
+    pub(super) fn set_backslash_everywhere(&mut self, is_on: bool) {
+        self.quoting.backslash_everywhere = is_on;
     }
 
     pub(super) fn position(&self) -> usize {
@@ -70,81 +81,190 @@ impl<'a> Scanner<'a> {
         self.line
     }
 
-    pub(super) fn skip_blank_and_comments(&mut self) {
-        while !self.at_end() && (self.skip_blank() || self.skip_comment()) {}
+    pub(super) fn skip_blank_and_comments(&mut self) -> Result<(), Error> {
+        while !self.at_end() && (self.skip_blank() || self.skip_comment()?) {}
+        Ok(())
     }
 
-    /// Passes a delimiter, if one is next.
+    /// Passes a delimiter where a statement could begin, if one is next: it ends nothing.
     pub(super) fn take_delimiter(&mut self) -> bool {
-        let found = self.rest().starts_with(self.delimiter.as_bytes());
-        if found {
-            self.position += self.delimiter.len();
-        }
-        found
+        let rest = self.rest();
+        let length = match rest {
+            [b'\\', b'g' | b'G', ..] if self.dialect == Dialect::Mysql => 2,
+            _ if rest.starts_with(self.delimiter.as_bytes()) => self.delimiter.len(),
+            _ => return false,
+        };
+        self.position += length;
+        true
     }
 
-    /// Passes a line `DELIMITER xx`, if one is next, and obeys it.
-    pub(super) fn take_delimiter_line(&mut self) -> bool {
-        const WORD: &str = "DELIMITER";
-        let line = self
-            .script
-            .get(self.position..)
-            .and_then(|rest| rest.lines().next())
-            .unwrap_or_default();
+    /// Passes a line that is a command of the database's client and means nothing here; refuses the others.
+    pub(super) fn take_client_line(&mut self) -> Result<bool, Error> {
+        let line = self.rest_of_line();
+        match self.dialect {
+            Dialect::Mysql => Ok(self.take_delimiter_line(line)),
+            Dialect::Postgres => {
+                // What pg_dump writes around a dump since 2025, against scripts that were tampered with.
+                let word = line.split_whitespace().next().unwrap_or_default();
+                let is_guard = matches!(word, "\\restrict" | "\\unrestrict");
+                if is_guard {
+                    self.position += line.len();
+                }
+                Ok(is_guard)
+            }
+            Dialect::Sqlite if line.starts_with('.') => Err(Error {
+                line: self.line(),
+                message: "lines that begin with a dot are commands of SQLite's shell, not SQL: remove them".to_owned(),
+            }),
+            Dialect::Sqlite => Ok(false),
+        }
+    }
+
+    /// Obeys a line `DELIMITER xx`.
+    fn take_delimiter_line(&mut self, line: &'a str) -> bool {
         let Some((word, argument)) = line.split_once([' ', '\t']) else {
             return false;
         };
-        if !word.eq_ignore_ascii_case(WORD) {
+        if !word.eq_ignore_ascii_case("DELIMITER") {
             return false;
         }
-        if let Some(delimiter) = argument.split_whitespace().next() {
+        let argument = argument.trim();
+        let unquoted = argument
+            .chars()
+            .next()
+            .filter(|first| matches!(first, '\'' | '"' | '`'))
+            .and_then(|quote| {
+                let inner = argument.get(1..)?;
+                inner.split(quote).next()
+            });
+        let delimiter = unquoted.or_else(|| argument.split_whitespace().next());
+        if let Some(delimiter) = delimiter.filter(|delimiter| !delimiter.is_empty()) {
             self.delimiter = delimiter;
         }
         self.position += line.len();
         true
     }
 
-    /// Passes the data of `COPY … FROM stdin`: from the next line to the line `\.`, or to the end.
-    pub(super) fn take_copy_data(&mut self) -> Range<usize> {
-        self.skip_line();
-        let start = self.position;
-        while !self.at_end() {
-            let line = self.position;
-            self.skip_line();
-            let text = self.bytes.get(line..self.position).unwrap_or_default();
-            if text.trim_ascii_end() == b"\\." {
-                return start..line;
-            }
+    /// MySQL's client takes a line `use name` without a delimiter. Returns where its statement ends.
+    pub(super) fn take_use_line(&mut self) -> Option<usize> {
+        let line = self.rest_of_line();
+        let (word, name) = line.split_once([' ', '\t'])?;
+        let is_use = self.dialect == Dialect::Mysql
+            && word.eq_ignore_ascii_case("use")
+            && !line.contains(self.delimiter)
+            && name.split_whitespace().count() == 1;
+        is_use.then(|| {
+            let end = self.position + line.trim_end().len();
+            self.position += line.len();
+            end
+        })
+    }
+
+    /// Finds the data of `COPY … FROM stdin`: from the next line, or from the end of other data that begins there, to the
+    /// line `\.`, or to the end. What stands on the line after the COPY is read before it is passed.
+    pub(super) fn find_copy_data(&mut self) -> Range<usize> {
+        let whole = self.script.as_bytes();
+        let start = self.after_data.unwrap_or_else(|| {
+            let rest = whole.get(self.position..).unwrap_or_default();
+            self.position + line_length(rest)
+        });
+        if self.after_data.is_none() {
+            self.bytes = whole.get(..start).unwrap_or(whole);
         }
-        start..self.position
+        let mut at = start;
+        loop {
+            let rest = whole.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                self.after_data = Some(at);
+                return start..at;
+            }
+            let length = line_length(rest);
+            let is_end = rest.get(..length).unwrap_or_default().trim_ascii_end() == b"\\.";
+            if is_end {
+                self.after_data = Some(at + length);
+                return start..at;
+            }
+            at += length;
+        }
+    }
+
+    /// Whether data of COPY follows the line that is being read.
+    pub(super) fn has_copied_data(&self) -> bool {
+        self.after_data.is_some()
+    }
+
+    /// At the end of the line of a COPY, goes on after its data.
+    pub(super) fn pass_copied_data(&mut self) -> bool {
+        if !self.at_end() {
+            return false;
+        }
+        let Some(after) = self.after_data.take() else {
+            return false;
+        };
+        // Lines are counted over the whole script.
+        self.bytes = self.script.as_bytes();
+        self.position = after;
+        true
     }
 
     /// Passes one piece of a statement.
-    pub(super) fn step(&mut self) -> Step<'a> {
-        if self.at_end() {
-            return Step::End;
-        }
+    pub(super) fn step(&mut self) -> Result<Step<'a>, Error> {
         let start = self.position;
+        let Some(first) = self.peek() else {
+            return Ok(Step::End);
+        };
         if self.take_delimiter() {
-            return Step::Delimiter;
+            return Ok(Step::Delimiter);
         }
-        if self.skip_blank() || self.skip_comment() {
-            return Step::Blank;
+        if self.skip_blank() || self.skip_comment()? {
+            return Ok(Step::Blank);
         }
-        if self.skip_quoted() {
-            return Step::Other;
+        if first == b'\\' && self.take_backslash()? {
+            return Ok(Step::Delimiter);
         }
-        if self.peek().is_some_and(is_word_start) {
-            while self.peek().is_some_and(is_word) {
+        if self.skip_quoted() || self.skip_code_comment()? {
+            return Ok(Step::Sign(first));
+        }
+        if is_word_start(first) {
+            while self.peek().is_some_and(is_word) && !self.is_at_own_delimiter() {
                 self.position += 1;
             }
-            return Step::Word(self.script.get(start..self.position).unwrap_or_default());
+            return Ok(Step::Word(self.script.get(start..self.position).unwrap_or_default()));
         }
         self.position += 1;
-        Step::Other
+        Ok(Step::Sign(first))
     }
 
-    fn rest(&self) -> &'a [u8] {
+    /// MySQL's client looks for the delimiter everywhere, also in words: `END$$`.
+    fn is_at_own_delimiter(&self) -> bool {
+        self.dialect == Dialect::Mysql && self.delimiter != ";" && self.rest().starts_with(self.delimiter.as_bytes())
+    }
+
+    /// A backslash outside of quotes is a command of the client. Says whether it was one that ends a statement.
+    fn take_backslash(&mut self) -> Result<bool, Error> {
+        let message = match self.dialect {
+            Dialect::Sqlite => return Ok(false),
+            Dialect::Mysql => match self.rest().get(1) {
+                // NULL, in the oldest spelling.
+                Some(b'N') => return Ok(false),
+                Some(b'g' | b'G') => {
+                    self.position += 2;
+                    return Ok(true);
+                }
+                _ => "a backslash outside of quotes is a command of the mysql client, not of the server: remove it",
+            },
+            Dialect::Postgres => {
+                "a backslash outside of quotes is a command of psql (\\connect, \\gset, \\copy …), not of the server: \
+                 remove it"
+            }
+        };
+        Err(Error {
+            line: self.line(),
+            message: message.to_owned(),
+        })
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.position..).unwrap_or_default()
     }
 
@@ -156,120 +276,22 @@ impl<'a> Scanner<'a> {
         self.position > start
     }
 
-    fn skip_line(&mut self) {
-        let rest = self.rest();
-        self.position += memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-    }
-
-    fn skip_comment(&mut self) -> bool {
-        let rest = self.rest();
-        let line_comment = match self.dialect {
-            // MySQL wants a blank after the dashes: `5--1` is a difference there.
-            Dialect::Mysql => {
-                rest.starts_with(b"#")
-                    || (rest.starts_with(b"--") && rest.get(2).is_none_or(|byte| byte.is_ascii_whitespace()))
-            }
-            Dialect::Postgres | Dialect::Sqlite => rest.starts_with(b"--"),
-        };
-        if line_comment {
-            self.skip_line();
-            return true;
-        }
-        // `/*!` and `/*+` are code and hints on MySQL: part of the statement.
-        let is_code = self.dialect == Dialect::Mysql && matches!(rest.get(2), Some(b'!' | b'+'));
-        if rest.starts_with(b"/*") && !is_code {
-            self.skip_block_comment();
-            return true;
-        }
-        false
-    }
-
-    fn skip_block_comment(&mut self) {
-        let nests = self.dialect == Dialect::Postgres;
-        let mut depth = 0_u32;
-        while !self.at_end() {
-            let rest = self.rest();
-            if rest.starts_with(b"/*") && (nests || depth == 0) {
-                depth += 1;
-                self.position += 2;
-            } else if rest.starts_with(b"*/") {
-                depth -= 1;
-                self.position += 2;
-                if depth == 0 {
-                    return;
-                }
-            } else {
-                self.position += 1;
-            }
-        }
-    }
-
-    /// Passes a quoted piece, if one is next; an unclosed one reaches to the end.
-    fn skip_quoted(&mut self) -> bool {
-        let rest = self.rest();
-        let Some(first) = rest.first().copied() else {
-            return false;
-        };
-        match (self.dialect, first) {
-            (Dialect::Postgres, b'e' | b'E') if rest.get(1) == Some(&b'\'') => self.skip_until(2, b'\'', true),
-            (Dialect::Postgres, b'$') => return self.skip_dollar_quoted(),
-            (Dialect::Mysql, b'\'' | b'"') => self.skip_until(1, first, true),
-            (Dialect::Mysql | Dialect::Sqlite, b'`') => self.skip_until(1, b'`', false),
-            (Dialect::Sqlite, b'[') => self.skip_until(1, b']', false),
-            (Dialect::Postgres | Dialect::Sqlite, b'\'' | b'"') => self.skip_until(1, first, false),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Passes `skip` bytes and then everything to the closing quote; a doubled quote does not close.
-    fn skip_until(&mut self, skip: usize, quote: u8, backslash_escapes: bool) {
-        self.position += skip;
-        while let Some(byte) = self.peek() {
-            self.position += 1;
-            if byte == b'\\' && backslash_escapes {
-                self.position += 1;
-            } else if byte == quote {
-                if self.peek() != Some(quote) {
-                    return;
-                }
-                self.position += 1;
-            }
-        }
-        self.position = self.position.min(self.bytes.len());
-    }
-
-    fn skip_dollar_quoted(&mut self) -> bool {
-        let rest = self.rest();
-        // `a$b$` is a name, `$1` a parameter.
-        let after_word = self
-            .position
-            .checked_sub(1)
-            .and_then(|at| self.bytes.get(at))
-            .copied()
-            .is_some_and(is_word);
-        let tag = rest
-            .get(1..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|byte| is_word(**byte) && **byte != b'$')
-            .count();
-        let is_parameter = rest.get(1).is_some_and(u8::is_ascii_digit);
-        if after_word || is_parameter || rest.get(tag + 1) != Some(&b'$') {
-            return false;
-        }
-        let quote = rest.get(..tag + 2).unwrap_or_default();
-        let body = rest.get(tag + 2..).unwrap_or_default();
-        let length = memchr::memmem::find(body, quote).map_or(body.len(), |at| at + quote.len());
-        self.position += quote.len() + length;
-        true
+    fn rest_of_line(&self) -> &'a str {
+        let end = self.position + line_length(self.rest());
+        let line = self.script.get(self.position..end).unwrap_or_default();
+        line.trim_end_matches(['\n', '\r'])
     }
 }
 
-const fn is_word_start(byte: u8) -> bool {
+pub(super) const fn is_word_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-const fn is_word(byte: u8) -> bool {
+pub(super) const fn is_word(byte: u8) -> bool {
     is_word_start(byte) || byte.is_ascii_digit() || byte == b'$'
+}
+
+/// Length of the first line, with its end.
+fn line_length(rest: &[u8]) -> usize {
+    memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)
 }

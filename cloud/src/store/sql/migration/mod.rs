@@ -10,13 +10,18 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, sea_query:
 mod m0001_chunks;
 mod m0001_main;
 mod m0002_small_output;
+mod m0003_work;
 
 /// Everything but chunks, and the chunks that come with the end of their attempt.
 pub(super) struct MainMigrator;
 
 impl MigratorTrait for MainMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_main::Migration), Box::new(m0002_small_output::Migration)]
+        vec![
+            Box::new(m0001_main::Migration),
+            Box::new(m0002_small_output::Migration),
+            Box::new(m0003_work::Migration),
+        ]
     }
 }
 

@@ -1,0 +1,235 @@
+//! What is decided when only the headers of a call are here: whether its body is read at all, for how long, and in whose
+//! room.
+//!
+//! ```text
+//! a row of the table asks for a login or an agent   refused here, the body is never polled
+//! anybody may call it                               its turn first, then 10 s for a small body; a stranger keeps the turn
+//!                                                   until its answer is taken
+//! reflection                                        as that, and one of 16 conversations of strangers, or of others
+//! everything else                                   a limit on silence, on the whole, and on bytes, of the request
+//!                                                   (`body`) and of the answer (`answer`), in its caller's `room`
+//! ```
+//!
+//! The path is looked up in the table of `authz` and used for nothing else; who is let in is decided once more by the
+//! handler. Inside of gRPC-web, so that both kinds of call pass here.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use bytes::Bytes;
+use http::{Extensions, HeaderMap};
+use http_body::Frame;
+use opslink::{locale::Language, reason::Reason};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::{
+    answer::Answering,
+    body::{ANYBODY, CONVERSATION, Impatient, KNOWN, Measure, Tab},
+    room::Room,
+    sizes,
+};
+use crate::{
+    authz::{Principal, Rpc},
+    identity::{Gate, Standing},
+    status::{header_language, to_status, with_reason},
+    tls::Whole,
+};
+
+/// Bodies of calls that anybody may make and that are not read to their end, of all connections that have shown something.
+/// Each may have [`sizes::ANYBODY_MAX`] bytes: 4 MiB in all. Of strangers there are few connections, each with four
+/// bodies, so none of them can take a turn from another.
+const BODIES_MAX: usize = 256;
+
+/// Conversations of reflection at the same time, of strangers, and of all others: each answer has some 45 KB, and several
+/// are on their way.
+const CONVERSATIONS_MAX: usize = 16;
+
+/// What this stage needs.
+#[derive(Clone)]
+pub(super) struct Headers {
+    gate: Gate,
+    room: Room,
+    bodies: Arc<Semaphore>,
+    conversations: Arc<Semaphore>,
+    conversations_of_strangers: Arc<Semaphore>,
+}
+
+impl Headers {
+    pub(super) fn new(gate: Gate) -> Self {
+        Self {
+            gate,
+            room: Room::new(),
+            bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+            conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
+            conversations_of_strangers: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
+        }
+    }
+
+    /// Waits for leave to read a body that anybody may send.
+    async fn turn(&self, standing: Option<&Arc<Standing>>) -> Option<Arc<Turn>> {
+        let of_connection = match standing {
+            Some(standing) => Some(standing.body_turn().await?),
+            None => None,
+        };
+        let of_all = match is_stranger(standing) {
+            true => None,
+            false => Some(Arc::clone(&self.bodies).try_acquire_owned().ok()?),
+        };
+        Some(Arc::new(Turn {
+            _of_connection: of_connection,
+            _of_all: of_all,
+        }))
+    }
+
+    /// Takes a place for a conversation of reflection; `None` when all are taken.
+    fn conversation(&self, is_stranger: bool) -> Option<OwnedSemaphorePermit> {
+        let conversations = match is_stranger {
+            true => &self.conversations_of_strangers,
+            false => &self.conversations,
+        };
+        Arc::clone(conversations).try_acquire_owned().ok()
+    }
+
+    /// Asks the gate who it is, unless it is asked about too many calls of strangers already.
+    async fn look(&self, rpc: Rpc, headers: &HeaderMap, extensions: &Extensions) -> Result<String, Status> {
+        let place = extensions.get::<Arc<Standing>>().map(|standing| standing.look());
+        if matches!(place, Some(None)) {
+            return Err(to_status(&Reason::Overloaded.into(), header_language(headers)));
+        }
+        self.gate.check(rpc, headers, extensions).await
+    }
+}
+
+fn is_stranger(standing: Option<&Arc<Standing>>) -> bool {
+    standing.is_some_and(|standing| !standing.is_known())
+}
+
+/// Leave to read one body; given back when it is read, or given up, and for strangers when the answer is taken.
+pub(super) struct Turn {
+    _of_connection: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer that keeps its call's turn, or its conversation's place, until it is taken. A stranger that does not take it
+/// is cut off with its connection ([`crate::tls::Limits::stranger_call`]).
+struct Untaken {
+    body: Body,
+    _turn: Option<Arc<Turn>>,
+    _conversation: Option<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Untaken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(ctx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Lets a call through to its handler, or answers it.
+pub(super) async fn check(State(headers): State<Headers>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let call = match Rpc::of_path(&path) {
+        Some(rpc) => match rpc.requires() {
+            Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin | Principal::Agent => {
+                return known(&headers, rpc, &path, request, next).await;
+            }
+            Principal::Anyone => Some(rpc),
+        },
+        None => None,
+    };
+    anybody(&headers, call, &path, request, next).await
+}
+
+fn overloaded(language: Language) -> Response {
+    to_status(&Reason::Overloaded.into(), language).into_http()
+}
+
+/// A call that somebody's row of the table asks a login or a certificate for.
+async fn known(headers: &Headers, rpc: Rpc, path: &str, request: Request, next: Next) -> Response {
+    let language = header_language(request.headers());
+    let actor = match headers.look(rpc, request.headers(), request.extensions()).await {
+        Ok(actor) => actor,
+        Err(status) => {
+            if let Some(standing) = request.extensions().get::<Arc<Standing>>() {
+                standing.refused();
+            }
+            return status.into_http();
+        }
+    };
+    let share = headers.room.share(&actor);
+    let Some(answering) = Answering::new(Arc::clone(&share), rpc).await else {
+        return overloaded(language);
+    };
+    let tab = Tab::default();
+    // A link lives as long as its connection; its own heartbeat watches over it.
+    let request = match rpc == Rpc::Attach {
+        true => request,
+        false => {
+            let measure = Measure::new(share, tab.clone(), sizes::request_max(rpc));
+            request.map(|body| Body::new(Impatient::new(body, KNOWN, None, Some(measure), language)))
+        }
+    };
+    let answer = with_reason(next.run(request).await, path, language);
+    drop(tab);
+    answering.pass(answer, language).await
+}
+
+/// A call that anybody may make: one of ours, or reflection, health, or nothing that there is.
+async fn anybody(headers: &Headers, call: Option<Rpc>, path: &str, request: Request, next: Next) -> Response {
+    let language = header_language(request.headers());
+    let standing = request.extensions().get::<Arc<Standing>>().cloned();
+    let Some(turn) = headers.turn(standing.as_ref()).await else {
+        if let Some(standing) = &standing {
+            standing.refused();
+        }
+        return overloaded(language);
+    };
+    let is_stranger = || is_stranger(standing.as_ref());
+    let conversation = match path.starts_with("/grpc.reflection.") {
+        true => match headers.conversation(is_stranger()) {
+            Some(conversation) => Some(conversation),
+            None => return overloaded(language),
+        },
+        false => None,
+    };
+    let patience = if call.is_some() { ANYBODY } else { CONVERSATION };
+    let of_answer = is_stranger().then(|| Arc::clone(&turn));
+    let request = request.map(|body| Body::new(Impatient::new(body, patience, Some(turn), None, language)));
+    let mut answer = with_reason(next.run(request).await, path, language);
+    // It may have shown something meanwhile: a login.
+    let turn = of_answer.filter(|_| is_stranger());
+    if turn.is_none() && conversation.is_none() {
+        return answer;
+    }
+    if conversation.is_some() {
+        // However it is used, it is over soon: the connection of whoever does not take it is cut.
+        answer.extensions_mut().insert(Whole);
+    }
+    answer.map(|body| {
+        Body::new(Untaken {
+            body,
+            _turn: turn,
+            _conversation: conversation,
+        })
+    })
+}

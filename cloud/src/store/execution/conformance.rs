@@ -1,0 +1,324 @@
+//! What every engine promises.
+
+use crate::store::{Error, conformance::*};
+
+pub(in crate::store) async fn a_change_is_made_only_while_its_before_holds(store: Shared) {
+    let (task, executions) = stored_task(&store, &["web-1"]).await;
+    let write = dispatch(&executions[0]);
+    let answers = store
+        .execution_apply(vec![write.clone()], Some(audit("x")))
+        .await
+        .expect("a change");
+    let (done, now) = &answers[0];
+    assert!(done);
+    assert_eq!(
+        *now,
+        Execution {
+            revision: now.revision,
+            ..write.after.clone()
+        }
+    );
+    assert!(now.revision > executions[0].revision);
+    // The same change again, and one that expects another attempt: nothing happens, and no audit row is written.
+    let mut other_attempt = end(now, ExecutionState::Failed);
+    other_attempt.before.1 = Some(AttemptId::new());
+    let answers = store
+        .execution_apply(vec![write, other_attempt], Some(audit("x")))
+        .await
+        .expect("no change");
+    assert_eq!(answers, [(false, now.clone()), (false, now.clone())]);
+    assert_eq!(audited(&store, "x").await, 1);
+    let ended = applied(&store, end(now, ExecutionState::Failed)).await;
+    assert_eq!(
+        store.execution_get(task.id, now.agent_id).await.expect("a read"),
+        Some(ended)
+    );
+    assert!(
+        store
+            .execution_apply(Vec::new(), None)
+            .await
+            .expect("nothing to do")
+            .is_empty()
+    );
+}
+
+pub(in crate::store) async fn of_racing_changes_with_the_same_before_one_wins(store: Shared) {
+    let (task, executions) = stored_task(&store, &["web-1"]).await;
+    let race = (0..50).map(|_| {
+        let (store, write) = (store.clone(), dispatch(&executions[0]));
+        tokio::spawn(async move {
+            store
+                .execution_apply(vec![write], Some(audit("dispatch")))
+                .await
+                .expect("an answer")
+        })
+    });
+    let answers = futures::future::try_join_all(race).await.expect("no panic").concat();
+    assert_eq!(answers.iter().filter(|(won, _)| *won).count(), 1);
+    let now = store
+        .execution_get(task.id, executions[0].agent_id)
+        .await
+        .expect("a read")
+        .expect("the execution");
+    assert!(
+        answers.iter().all(|(_, seen)| *seen == now),
+        "losers see the winner's work"
+    );
+    assert_eq!(store.attempt_list(task.id).await.expect("attempts").len(), 1);
+    assert_eq!(audited(&store, "dispatch").await, 1);
+}
+
+pub(in crate::store) async fn many_changes_in_one_call_answer_in_order(store: Shared) {
+    let names: Vec<String> = (0..1_500).map(|number| format!("agent-{number:04}")).collect();
+    let (task, executions) = stored_task(&store, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut writes: Vec<_> = executions.iter().map(dispatch).collect();
+    for write in writes.iter_mut().step_by(3) {
+        write.before.0 = ExecutionState::Running;
+    }
+    let answers = store.execution_apply(writes.clone(), None).await.expect("changes");
+    for (position, ((done, now), write)) in answers.iter().zip(&writes).enumerate() {
+        assert_eq!(
+            (now.agent_id, *done),
+            (write.after.agent_id, position % 3 != 0),
+            "{position}"
+        );
+    }
+    let stored = store.execution_list(task.id, None, 10_000).await.expect("executions");
+    assert_eq!(stored, answers.into_iter().map(|(_, now)| now).collect::<Vec<_>>());
+    assert_eq!(store.attempt_list(task.id).await.expect("attempts").len(), 1_000);
+    assert_eq!(
+        store.execution_counts(&[task.id]).await.expect("counts")[&task.id],
+        [(ExecutionState::Queued, 500), (ExecutionState::Dispatched, 1_000)].into()
+    );
+}
+
+pub(in crate::store) async fn two_changes_of_one_execution_in_one_call_build_on_each_other(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a", "b"]).await;
+    let first = dispatch(&executions[0]);
+    let second = end(&first.after, ExecutionState::Succeeded);
+    let writes = vec![first, dispatch(&executions[1]), second];
+    let answers = store.execution_apply(writes, None).await.expect("changes");
+    assert!(answers.iter().all(|(done, _)| *done), "{answers:?}");
+    assert!(answers[0].1.revision < answers[2].1.revision);
+    let now = store
+        .execution_get(task.id, executions[0].agent_id)
+        .await
+        .expect("a read")
+        .expect("the execution");
+    assert_eq!(now, answers[2].1);
+    let attempts = store.attempt_list(task.id).await.expect("attempts");
+    assert_eq!(attempts.len(), 2);
+    assert!(
+        attempts
+            .iter()
+            .any(|attempt| attempt.state == ExecutionState::Succeeded && attempt.outcome == now.outcome)
+    );
+}
+
+pub(in crate::store) async fn an_unknown_execution_undoes_the_whole_call(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a"]).await;
+    let writes = vec![dispatch(&executions[0]), dispatch(&queued(&task, "stranger"))];
+    let answer = store.execution_apply(writes, Some(audit("x"))).await;
+    assert!(
+        matches!(answer, Err(Error::NotFound { what: "execution", .. })),
+        "{answer:?}"
+    );
+    assert_eq!(
+        store.execution_list(task.id, None, 10).await.expect("executions"),
+        executions
+    );
+    assert!(store.attempt_list(task.id).await.expect("attempts").is_empty());
+    assert_eq!(audited(&store, "x").await, 0);
+}
+
+pub(in crate::store) async fn a_wish_to_cancel_survives_a_change_that_did_not_know_it(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a"]).await;
+    let decided_before = dispatch(&executions[0]);
+    store
+        .task_request_cancel(task.id, &[], audit("task.cancel"))
+        .await
+        .expect("a cancel");
+    let now = applied(&store, decided_before).await;
+    assert!(now.cancel_requested);
+    let ended = applied(&store, end(&now, ExecutionState::Canceled)).await;
+    let retry = dispatch(&Execution {
+        cancel_requested: false,
+        ..ended
+    });
+    assert!(
+        !applied(&store, retry).await.cancel_requested,
+        "a retry begins without it"
+    );
+}
+
+pub(in crate::store) async fn a_retry_adds_an_attempt_and_keeps_the_old_one(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a"]).await;
+    let first = applied(&store, dispatch(&executions[0])).await;
+    let failed = applied(&store, end(&first, ExecutionState::Failed)).await;
+    let again = Execution {
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        output_verified: false,
+        ..failed.clone()
+    };
+    let second = applied(&store, dispatch(&again)).await;
+    let attempts = store.attempt_list(task.id).await.expect("attempts");
+    let seen: Vec<_> = attempts
+        .iter()
+        .map(|attempt| (Some(attempt.id), attempt.number, attempt.state))
+        .collect();
+    let wanted = [
+        (first.attempt_id, 1, ExecutionState::Failed),
+        (second.attempt_id, 2, ExecutionState::Dispatched),
+    ];
+    assert_eq!(seen, wanted);
+    assert_eq!(
+        (&attempts[0].outcome, attempts[0].finished_at),
+        (&failed.outcome, failed.finished_at)
+    );
+    assert_eq!((&attempts[1].outcome, attempts[1].finished_at), (&None, None));
+    for attempt in &attempts {
+        assert_eq!(
+            store.execution_by_attempt(attempt.id).await.expect("a read").as_ref(),
+            Some(&second)
+        );
+    }
+    assert_eq!(
+        store.execution_by_attempt(AttemptId::new()).await.expect("a read"),
+        None
+    );
+}
+
+pub(in crate::store) async fn changes_come_in_revision_order_from_any_point(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a", "b", "c"]).await;
+    for position in [2, 0, 1] {
+        applied(&store, dispatch(&executions[position])).await;
+    }
+    let (other, _) = stored_task(&store, &["a"]).await;
+    let names = |changes: &[Execution]| {
+        changes
+            .iter()
+            .map(|change| change.agent_name.clone())
+            .collect::<Vec<_>>()
+    };
+    let all = store.execution_changes(task.id, 0, 10).await.expect("changes");
+    assert_eq!(names(&all), ["c", "a", "b"]);
+    let rest = store
+        .execution_changes(task.id, all[0].revision, 1)
+        .await
+        .expect("changes");
+    assert_eq!(names(&rest), ["a"]);
+    assert!(
+        store
+            .execution_changes(task.id, all[2].revision, 10)
+            .await
+            .expect("changes")
+            .is_empty()
+    );
+    let others = store.execution_changes(other.id, 0, 10).await.expect("changes");
+    assert_eq!(others[0].revision, 1, "every task counts for itself");
+}
+
+pub(in crate::store) async fn a_watcher_never_misses_a_lower_revision(store: Shared) {
+    let names: Vec<String> = (0..400).map(|number| format!("agent-{number:03}")).collect();
+    let (task, executions) = stored_task(&store, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let start = executions
+        .iter()
+        .map(|execution| execution.revision)
+        .max()
+        .expect("executions");
+    let writers: Vec<_> = executions
+        .chunks(50)
+        .map(|share| {
+            let (store, share) = (store.clone(), share.to_vec());
+            tokio::spawn(async move {
+                for execution in &share {
+                    applied(&store, dispatch(execution)).await;
+                }
+            })
+        })
+        .collect();
+    let (mut position, mut seen) = (start, std::collections::BTreeSet::new());
+    while seen.len() < executions.len() {
+        let changes = store
+            .execution_changes(task.id, position, 1_000)
+            .await
+            .expect("changes");
+        if changes.is_empty() && writers.iter().all(tokio::task::JoinHandle::is_finished) {
+            let last = store
+                .execution_changes(task.id, position, 1_000)
+                .await
+                .expect("changes");
+            seen.extend(last.iter().map(|change| change.agent_id));
+            break;
+        }
+        position = changes.last().map_or(position, |change| change.revision);
+        seen.extend(changes.iter().map(|change| change.agent_id));
+        tokio::task::yield_now().await;
+    }
+    futures::future::try_join_all(writers).await.expect("no panic");
+    assert_eq!(
+        seen.len(),
+        executions.len(),
+        "every change is seen by reading on from the last one"
+    );
+}
+
+pub(in crate::store) async fn open_and_expired_executions_are_found(store: Shared) {
+    let task = new_task();
+    let make = |name: &str, state, deadline| Execution {
+        state,
+        queue_deadline: deadline,
+        ..queued(&task, name)
+    };
+    let executions = vec![
+        make("a", ExecutionState::Held, Some(later(20))),
+        make("b", ExecutionState::Queued, Some(later(10))),
+        make("c", ExecutionState::Queued, None),
+        make("d", ExecutionState::Running, Some(later(5))),
+        make("e", ExecutionState::Lost, Some(later(5))),
+        make("f", ExecutionState::Queued, Some(later(30))),
+    ];
+    let agents: Vec<_> = executions.iter().map(|execution| execution.agent_id).collect();
+    store
+        .task_create(task.clone(), executions, audit("task.create"))
+        .await
+        .expect("a task");
+    let second = Task {
+        id: TaskId::new(),
+        ..new_task()
+    };
+    let again = Execution {
+        agent_id: agents[1],
+        ..queued(&second, "b")
+    };
+    store
+        .task_create(second.clone(), vec![again], audit("task.create"))
+        .await
+        .expect("a task");
+
+    let names = |list: Vec<Execution>| {
+        list.into_iter()
+            .map(|execution| execution.agent_name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(store.execution_expired(later(25), 10).await.expect("expired")),
+        ["b", "a"]
+    );
+    assert_eq!(
+        names(store.execution_expired(later(20), 1).await.expect("expired")),
+        ["b"]
+    );
+    assert!(store.execution_expired(later(9), 10).await.expect("expired").is_empty());
+    let open = store.execution_open(agents[1]).await.expect("open ones");
+    assert_eq!(
+        open.iter().map(|execution| execution.task_id).collect::<Vec<_>>(),
+        [task.id, second.id]
+    );
+    assert!(store.execution_open(agents[4]).await.expect("open ones").is_empty());
+    let mut of_task = names(store.execution_open_of_task(task.id).await.expect("open ones"));
+    of_task.sort();
+    assert_eq!(of_task, ["a", "b", "c", "d", "f"]);
+}

@@ -1,0 +1,10 @@
+//! Tokens with which machines join.
+
+pub(super) mod record;
+
+mod memory;
+mod repo;
+pub(super) mod sql;
+
+#[cfg(test)]
+pub(super) mod conformance;

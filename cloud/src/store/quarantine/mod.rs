@@ -1,0 +1,10 @@
+//! Agents that are kept out for a while.
+
+pub(super) mod record;
+
+mod memory;
+mod repo;
+pub(super) mod sql;
+
+#[cfg(test)]
+pub(super) mod conformance;

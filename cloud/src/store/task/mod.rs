@@ -1,0 +1,10 @@
+//! Tasks.
+
+pub(super) mod record;
+
+mod memory;
+mod repo;
+pub(super) mod sql;
+
+#[cfg(test)]
+pub(super) mod conformance;

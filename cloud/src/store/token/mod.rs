@@ -1,0 +1,10 @@
+//! API tokens.
+
+pub(super) mod record;
+
+mod memory;
+mod repo;
+pub(super) mod sql;
+
+#[cfg(test)]
+pub(super) mod conformance;

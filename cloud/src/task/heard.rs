@@ -1,0 +1,334 @@
+//! What agents say about attempts, applied in groups: everything that is queued becomes one write.
+//!
+//! A mere 'accepted' is in no hurry and lingers for a moment: a short task's end then comes in the same write.
+//!
+//! Ends are true whenever they come: they go with their output. 'Accepted' and 'refused' count only as long as the
+//! agent has no newer link, since the Hello of the newer one has said what is true by then, and what it did not have
+//! was sent again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    time::Duration,
+};
+
+use opslink::{
+    id::{AgentId, AttemptId},
+    problem::Problem,
+    reason::Reason,
+    task::Outcome,
+    time::UnixMicros,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    commit::Commit,
+    intent::{Intent, WholeOutput},
+    machine::Event,
+};
+use crate::{
+    link::Links,
+    store::{self, Store, record::Execution},
+};
+
+/// Words that may wait; a full queue is felt by ingest and so by the agents.
+pub(super) const QUEUE_MAX: usize = 8_192;
+/// Words that go into one write.
+const BATCH_MAX: usize = 2_048;
+/// How long a write of nothing but 'accepted' waits for company: a few times what `true` takes from start to end.
+const LINGER: Duration = Duration::from_millis(4);
+/// Between two tries of a write.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Something that an agent said about an attempt, or that follows from what it said.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    agent: AgentId,
+    attempt: AttemptId,
+    event: Event,
+    at: UnixMicros,
+    next_seq: u64,
+    output: Option<WholeOutput>,
+    /// The link that it came over, when it counts only as long as there is no newer one.
+    epoch: Option<u64>,
+}
+
+impl Heard {
+    fn new(agent: AgentId, attempt: AttemptId, event: Event) -> Self {
+        Self {
+            agent,
+            attempt,
+            event,
+            at: UnixMicros::now(),
+            next_seq: 0,
+            output: None,
+            epoch: None,
+        }
+    }
+
+    pub(crate) fn accepted(agent: AgentId, epoch: u64, attempt: AttemptId, started: bool) -> Self {
+        Self {
+            epoch: Some(epoch),
+            ..Self::new(agent, attempt, Event::Accepted { attempt, started })
+        }
+    }
+
+    pub(crate) fn refused(agent: AgentId, epoch: u64, attempt: AttemptId, reason: String, message: String) -> Self {
+        let event = Event::Refused {
+            attempt,
+            reason,
+            message,
+        };
+        Self {
+            epoch: Some(epoch),
+            ..Self::new(agent, attempt, event)
+        }
+    }
+
+    pub(crate) fn ended(agent: AgentId, attempt: AttemptId, outcome: Outcome, verified: bool, next_seq: u64) -> Self {
+        let event = Event::Ended {
+            attempt,
+            outcome,
+            verified,
+        };
+        Self {
+            next_seq,
+            ..Self::new(agent, attempt, event)
+        }
+    }
+
+    /// Output that is refused however often it comes.
+    pub(super) fn output_refused(agent: AgentId, attempt: AttemptId, detail: &str) -> Self {
+        let detail = detail.to_owned();
+        Self::new(agent, attempt, Event::OutputRefused { attempt, detail })
+    }
+
+    /// The same with all output of the attempt, which is stored with its end.
+    pub(crate) fn with_output(self, output: WholeOutput) -> Self {
+        Self {
+            output: Some(output),
+            ..self
+        }
+    }
+
+    const fn may_linger(&self) -> bool {
+        matches!(self.event, Event::Accepted { .. })
+    }
+}
+
+/// Where words are queued. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Hearing(mpsc::Sender<Heard>);
+
+impl Hearing {
+    /// The queue, and its end for [`run`].
+    pub(super) fn new() -> (Self, mpsc::Receiver<Heard>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Queues a word; waits while the queue is full.
+    pub(crate) async fn take(&self, heard: Heard) {
+        // An error means that the engine stops: the agents will say it again to the next one.
+        let _ = self.0.send(heard).await;
+    }
+}
+
+/// Applies words until the engine stops.
+pub(super) async fn run(commit: Commit, links: Links, mut words: mpsc::Receiver<Heard>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    loop {
+        if words.recv_many(&mut batch, BATCH_MAX).await == 0 {
+            return;
+        }
+        if batch.iter().all(Heard::may_linger) {
+            // Whatever comes first, company or the end of the wait. `recv_many` loses nothing when dropped.
+            let room = BATCH_MAX.saturating_sub(batch.len()).max(1);
+            let _ = timeout(LINGER, words.recv_many(&mut batch, room)).await;
+        }
+        let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX));
+        while let Err(error) = apply(&commit, &links, &batch).await {
+            tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Applies a batch. Errors are only those that may pass; the whole batch may be applied again.
+pub(super) async fn apply(commit: &Commit, links: &Links, words: &[Heard]) -> store::Result<()> {
+    let counts = |heard: &&Heard| heard.epoch.is_none_or(|epoch| !links.has_newer(heard.agent, epoch));
+    let words: Vec<&Heard> = words.iter().filter(counts).collect();
+    let unknown: BTreeSet<AttemptId> = words
+        .iter()
+        .map(|heard| heard.attempt)
+        .filter(|attempt| !commit.book.knows(*attempt))
+        .collect();
+    let stored = stored(&commit.store, unknown.into_iter().collect()).await?.executions;
+    let mut order: Vec<AttemptId> = Vec::with_capacity(words.len());
+    let mut intents: HashMap<AttemptId, Intent> = HashMap::with_capacity(words.len());
+    let mut nobody = 0_usize;
+    for heard in words {
+        let intent = match intents.entry(heard.attempt) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => match intent(commit, links, heard, &stored).await? {
+                Some(intent) => {
+                    order.push(heard.attempt);
+                    place.insert(intent)
+                }
+                None => {
+                    nobody += 1;
+                    continue;
+                }
+            },
+        };
+        if intent.execution.agent_id != heard.agent {
+            foreign(links, heard);
+            continue;
+        }
+        intent.next_seq = intent.next_seq.max(heard.next_seq);
+        if let Some(output) = &heard.output {
+            intent.output = Some(output.clone());
+        }
+        intent.events.push((heard.event.clone(), heard.at));
+    }
+    if nobody > 0 {
+        tracing::warn!(words = nobody, "agents speak of attempts that are not to be changed");
+    }
+    let intents = order.iter().filter_map(|attempt| intents.remove(attempt)).collect();
+    commit.apply_each(intents).await.map_err(|(error, _)| error)
+}
+
+/// What the store has of attempts.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) executions: BTreeMap<AttemptId, Execution>,
+    /// Those whose executions cannot be read: whose they are, and what became of them, is not known.
+    pub(super) unreadable: BTreeSet<AttemptId>,
+}
+
+/// The executions of attempts that are not at work as far as known here, by one query: a flood of made-up attempts
+/// costs no more. One that cannot be read is told and stops no other.
+///
+/// # Errors
+/// Only those that may pass.
+pub(super) async fn stored(store: &Store, attempts: Vec<AttemptId>) -> store::Result<Stored> {
+    let mut stored = Stored::default();
+    let mut parts = vec![attempts];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        match store.execution_by_attempts(&part).await {
+            Ok(executions) => stored.executions.extend(executions),
+            Err(error) if error.may_pass() => return Err(error),
+            Err(_) if part.len() > 1 => {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+            Err(error) => {
+                tracing::error!(attempts = ?part, %error, "what an agent says is left out: its attempt cannot be read");
+                stored.unreadable.extend(part);
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Where the stored output of attempts ends.
+#[derive(Debug, Default)]
+pub(super) struct NextSeqs {
+    /// First event that is not stored; 0 for those without output.
+    pub(super) known: HashMap<AttemptId, u64>,
+    /// Those whose stored output cannot be read.
+    pub(super) unreadable: BTreeSet<AttemptId>,
+}
+
+/// Where the stored output of these attempts ends. One that cannot be read is told and stops no other.
+///
+/// # Errors
+/// Only those that may pass.
+pub(super) async fn next_seqs(store: &Store, attempts: Vec<AttemptId>) -> store::Result<NextSeqs> {
+    let mut found = NextSeqs::default();
+    let mut parts = vec![attempts];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        match store.chunk_next_seq(&part).await {
+            Ok(next_seqs) => found.known.extend(part.into_iter().zip(next_seqs)),
+            Err(error) if error.may_pass() => return Err(error),
+            Err(_) if part.len() > 1 => {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+            Err(error) => {
+                tracing::error!(attempts = ?part, %error, "output is left alone: what is stored of it cannot be read");
+                found.unreadable.extend(part);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The execution that a word is about; none when the word means nothing any more.
+async fn intent(
+    commit: &Commit,
+    links: &Links,
+    heard: &Heard,
+    stored: &BTreeMap<AttemptId, Execution>,
+) -> store::Result<Option<Intent>> {
+    if let Some(live) = commit.book.live(heard.attempt) {
+        return Ok(Some(Intent::new(live.execution, live.info, Vec::new())));
+    }
+    let execution = match stored.get(&heard.attempt) {
+        Some(execution) => execution.clone(),
+        // It ended between the two looks: its end is stored, so the book need not know it.
+        None => return Ok(None),
+    };
+    if execution.agent_id != heard.agent {
+        foreign(links, heard);
+        return Ok(None);
+    }
+    if execution.attempt_id != Some(heard.attempt) {
+        superseded(commit, &execution, heard).await?;
+        return Ok(None);
+    }
+    let info = commit.info(execution.task_id).await?;
+    Ok(Some(Intent::new(execution, info, Vec::new())))
+}
+
+/// An older attempt: nothing changes but its output, and its journal may go when its end is stored.
+async fn superseded(commit: &Commit, execution: &Execution, heard: &Heard) -> store::Result<()> {
+    if let Some(output) = &heard.output {
+        match commit.store.chunk_append(vec![output.row.clone()]).await {
+            Ok(_) => {}
+            Err(error) if error.may_pass() => return Err(error),
+            Err(error) => {
+                let attempt_id = heard.attempt;
+                tracing::error!(%attempt_id, %error, "output of an older attempt is left out: the store does not take it");
+            }
+        }
+    }
+    if matches!(heard.event, Event::Ended { .. }) {
+        commit
+            .outgoing
+            .archived(execution.agent_id, heard.attempt, heard.next_seq);
+    } else if matches!(heard.event, Event::Accepted { .. }) {
+        // It was given up, and another attempt was made: two at once is what nobody asked for.
+        commit.outgoing.cancel(execution.agent_id, heard.attempt);
+    }
+    Ok(())
+}
+
+fn foreign(links: &Links, heard: &Heard) {
+    links.disconnect(heard.agent, not_yours(heard.attempt));
+}
+
+/// The answer to an agent that speaks of another agent's attempt.
+pub(crate) fn not_yours(attempt: AttemptId) -> Problem {
+    Problem::plain(
+        Reason::PermissionDenied,
+        format!("attempt {attempt} is not one of this agent"),
+    )
+    .with("role", "agent")
+    .with("needed", "the agent of that attempt")
+}

@@ -1,0 +1,137 @@
+//! Which agents are here: the one question about it, and the rows that say it to others, one an agent, each with a lease
+//! that its signs of life prolong and the end of its link ends.
+//!
+//! What is asked is the links of this process: of two clouds on one database each would ask the leases of the other, too.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use opslink::{id::AgentId, time::UnixMicros};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::reachable::Reachable;
+use crate::{
+    agents::Directory,
+    link::Links,
+    signals::Due,
+    store::{Store, record::AgentSeen},
+};
+
+/// Between two writes of the agents' signs of life.
+const SEEN_EVERY: Duration = Duration::from_secs(10);
+/// How long an agent is believed to be here without a further sign of life: three of them may be late.
+pub(super) const LEASE: Duration = Duration::from_secs(40);
+/// Leases that are ended in one write.
+const ENDED_AT_ONCE: usize = 500;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Presence {
+    links: Links,
+    /// Name of this process among the clouds.
+    replica: Arc<str>,
+    /// Agents whose link is down, and the link's epoch.
+    ended: Arc<Due<(AgentId, u64)>>,
+    reachable: Reachable,
+}
+
+impl Presence {
+    pub(super) fn new(links: Links, reachable: Reachable) -> Self {
+        Self {
+            links,
+            replica: uuid::Uuid::now_v7().to_string().into(),
+            ended: Arc::default(),
+            reachable,
+        }
+    }
+
+    /// Says whether the agent is here: what is handed to it now is on its way.
+    pub(super) fn is_here(&self, agent: AgentId) -> bool {
+        self.links.is_live(agent)
+    }
+
+    /// Who is here, in the order of their ids.
+    pub(super) fn here(&self) -> Vec<AgentId> {
+        let mut agents: Vec<_> = self.links.last_frames().into_iter().map(|(agent, _)| agent).collect();
+        agents.sort_unstable();
+        agents
+    }
+
+    #[cfg(test)]
+    pub(super) fn reachable(&self) -> &Reachable {
+        &self.reachable
+    }
+
+    /// Name of this process among the clouds.
+    pub(super) fn replica(&self) -> &str {
+        &self.replica
+    }
+
+    /// Ends the lease of this link, soon.
+    pub(super) fn end(&self, agent: AgentId, epoch: u64) {
+        self.ended.add((agent, epoch));
+    }
+
+    /// Writes who is here, and who is no more, until it is dropped. One after the other: a sign of life that was taken
+    /// before the end of a link is never written after it.
+    pub(super) async fn run(self, store: Store, directory: Directory) {
+        let mut written = HashMap::new();
+        let mut tick = interval(SEEN_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                ended = self.ended.take() => end_leases(&store, ended.into_iter().collect()).await,
+                _ = tick.tick() => self.write_signs_of_life(&store, &directory, &mut written).await,
+            }
+        }
+    }
+
+    /// Writes when agents were last heard of, all in one call.
+    async fn write_signs_of_life(
+        &self,
+        store: &Store,
+        directory: &Directory,
+        written: &mut HashMap<AgentId, UnixMicros>,
+    ) {
+        let frames = self.links.last_frames();
+        let new = frames.iter().filter(|(id, time)| written.get(id) != Some(time));
+        let seen: Vec<_> = new.map(|(id, time)| AgentSeen { id: *id, time: *time }).collect();
+        for AgentSeen { id, time } in &seen {
+            directory.set_seen(*id, *time);
+        }
+        if seen.is_empty() {
+            // Perhaps because the store lets nobody in: then it is not the agents that are away.
+            if store.ping().await.is_err() {
+                self.reachable.begin_anew();
+            }
+            return;
+        }
+        let lease_until = UnixMicros::now().plus(LEASE);
+        match store.presence_seen(&self.replica, seen, lease_until).await {
+            // Only those with a link: the map never outgrows the fleet.
+            Ok(()) => *written = frames.into_iter().collect(),
+            Err(error) => {
+                self.reachable.begin_anew();
+                tracing::warn!(%error, "signs of life wait for the store");
+            }
+        }
+    }
+}
+
+/// Ends the leases of links that are down. One that cannot be written ends by itself, [`LEASE`] later.
+async fn end_leases(store: &Store, ended: Vec<(AgentId, u64)>) {
+    for part in ended.chunks(ENDED_AT_ONCE) {
+        let input = (part.to_vec(), UnixMicros::now());
+        let write = store.write(input, |tx, (ended, now)| {
+            Box::pin(async move {
+                for (agent, epoch) in ended {
+                    tx.presence_end(agent, epoch, now).await?;
+                }
+                Ok(())
+            })
+        });
+        if let Err(error) = write.await {
+            tracing::warn!(%error, links = part.len(), "leases of links that are down end by themselves");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Watches of tasks on more agents than one page holds.
+
+use futures::{StreamExt, stream::BoxStream};
+use opslink::{
+    id::{AgentId, AttemptId, TaskId},
+    pb,
+    pb::{ExecutionState as P, watch_task_response::Event as Sent},
+    problem::Problem,
+    reason::Reason,
+    task::ExecutionState,
+    time::UnixMicros,
+};
+
+use super::bench::{Bench, audit, soon};
+use crate::store::record::{Execution, ExecutionWrite, Task};
+
+/// Some pages of a watch.
+const WIDTH: usize = 1_000;
+
+fn name(number: usize) -> String {
+    format!("agent-{number:04}")
+}
+
+/// Stores a task on so many agents, behind the engine's back.
+async fn stored(bench: &Bench, state: ExecutionState) -> TaskId {
+    let task = Task {
+        id: TaskId::new(),
+        spec: bytes::Bytes::new(),
+        selector: bytes::Bytes::new(),
+        max_parallel: 0,
+        max_failures: 0,
+        queue_ttl_secs: None,
+        created_by: "ann".to_owned(),
+        created_at: UnixMicros::now(),
+        request_id: None,
+        request_hash: Vec::new(),
+        reason: String::new(),
+        cancel_requested: false,
+    };
+    let execution = |number| Execution {
+        task_id: task.id,
+        agent_id: AgentId::new(),
+        agent_name: name(number),
+        state,
+        attempt_id: state.is_terminal().then(AttemptId::new),
+        attempt_number: u32::from(state.is_terminal()),
+        queue_deadline: None,
+        cancel_requested: false,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        output_verified: false,
+        revision: 0,
+    };
+    let executions: Vec<Execution> = (0..WIDTH).map(execution).collect();
+    let id = task.id;
+    bench.store.task_create(task, executions, audit()).await.unwrap();
+    id
+}
+
+fn request(task: TaskId, output: pb::OutputMode) -> pb::WatchTaskRequest {
+    pb::WatchTaskRequest {
+        task_id: task.to_string(),
+        output: output.into(),
+        no_follow: true,
+        ..Default::default()
+    }
+}
+
+/// Names and states of executions, in the order in which they are sent.
+async fn executions(mut messages: BoxStream<'static, Result<pb::WatchTaskResponse, Problem>>) -> Vec<(String, P)> {
+    let mut list = Vec::new();
+    while let Some(message) = soon("the next message", messages.next()).await {
+        if let Sent::Execution(execution) = message.unwrap().event.unwrap() {
+            list.push((execution.agent_name.clone(), execution.state()));
+        }
+    }
+    list
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_read_keeps_a_page_and_not_the_task() {
+    let bench = Bench::new().await;
+    let task = stored(&bench, ExecutionState::Queued).await;
+    let watch = bench
+        .engine
+        .watch(request(task, pb::OutputMode::Unspecified))
+        .await
+        .unwrap()
+        .boxed();
+    // Changed after the watch began, and before anything of it was taken.
+    let before = name(WIDTH - 2);
+    let last = bench
+        .store
+        .execution_list(task, Some(&before), 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let write = ExecutionWrite {
+        before: (last.state, last.attempt_id),
+        after: Execution {
+            state: ExecutionState::Canceled,
+            ..last
+        },
+        output: None,
+    };
+    assert!(bench.store.execution_apply(vec![write], None).await.unwrap()[0].0);
+    let sent = executions(watch).await;
+    assert_eq!(sent.len(), WIDTH);
+    for (number, (sent, state)) in sent.iter().enumerate() {
+        let expected = if number == WIDTH - 1 { P::Canceled } else { P::Queued };
+        assert_eq!((sent.as_str(), *state), (name(number).as_str(), expected));
+    }
+}
+
+#[tokio::test]
+async fn every_execution_of_a_wide_task_comes_once_and_once_more_after_its_output() {
+    let bench = Bench::new().await;
+    let task = stored(&bench, ExecutionState::Succeeded).await;
+    let watch = bench.engine.watch(request(task, pb::OutputMode::Chunks)).await.unwrap();
+    let sent = executions(watch.boxed()).await.into_iter().map(|(name, _)| name);
+    let sent: Vec<String> = sent.collect();
+    let expected: Vec<String> = (0..2).flat_map(|_| (0..WIDTH).map(name)).collect();
+    assert!(sent == expected, "{} executions", sent.len());
+}
+
+#[tokio::test]
+async fn agents_on_the_last_page_are_found_by_name_and_others_are_not() {
+    let bench = Bench::new().await;
+    let task = stored(&bench, ExecutionState::Succeeded).await;
+    let watch = async |agents: Vec<String>| {
+        let request = pb::WatchTaskRequest {
+            agents,
+            ..request(task, pb::OutputMode::Unspecified)
+        };
+        bench.engine.watch(request).await.map(StreamExt::boxed)
+    };
+    let found = watch(vec![name(WIDTH - 1); 10_000]).await.unwrap();
+    let found = executions(found).await;
+    assert_eq!(found.len(), 1);
+    let missing = watch(vec![name(0), name(WIDTH)]).await.err().unwrap();
+    assert_eq!(missing.reason, Reason::AgentNotFound);
+}

@@ -1,0 +1,169 @@
+//! What was read for a caller and waits to be taken: bounded in bytes, since a caller may never take anything.
+//!
+//! A reader asks for a place before it decodes, so what a stalled stream holds is the queue, and what its reader has read
+//! from the store at once. Beyond it is what HTTP/2 has in hand:
+//!
+//! ```text
+//! 512 KiB read at once · 256 KiB in the queue · 256 KiB encoded · 512 KiB sent and not taken: 1.5 MiB a stream
+//! ```
+//!
+//! A chunk that is larger than 256 KiB (a large row) is in each of these places alone. A watch keeps beside it some 200 bytes
+//! of each execution of its task (2 MiB of 10,000), and a page of 256 with their outcomes.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use opslink::pb;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::answer::Sent;
+
+/// What may wait: one full chunk, or many small messages. A larger message waits alone.
+const BYTES_MAX: u32 = 256 << 10;
+/// Messages that may wait, however small.
+const MESSAGES_MAX: usize = 64;
+/// What a message takes beside its payload.
+const MESSAGE_BYTES: usize = 512;
+/// What a decoded event takes beside its payload.
+const EVENT_BYTES: usize = 64;
+
+/// The caller takes nothing any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The end of the queue where messages are put.
+pub(super) struct Unread<T> {
+    messages: mpsc::Sender<Waiting<T>>,
+    room: Arc<Semaphore>,
+}
+
+impl<T> Clone for Unread<T> {
+    fn clone(&self) -> Self {
+        Self {
+            messages: self.messages.clone(),
+            room: Arc::clone(&self.room),
+        }
+    }
+}
+
+struct Waiting<T> {
+    message: T,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A place for one message.
+pub(super) struct Place<T> {
+    slot: mpsc::OwnedPermit<Waiting<T>>,
+    room: OwnedSemaphorePermit,
+}
+
+impl<T> Place<T> {
+    /// Puts the message there.
+    pub(super) fn put(self, message: T) {
+        let waiting = Waiting {
+            message,
+            _room: self.room,
+        };
+        drop(self.slot.send(waiting));
+    }
+}
+
+/// Makes a queue, and the stream of what is taken from it.
+pub(super) fn queue<T: Send + 'static>() -> (Unread<T>, impl Stream<Item = T> + Send + use<T>) {
+    let (messages, waiting) = mpsc::channel(MESSAGES_MAX);
+    let unread = Unread {
+        messages,
+        room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
+    };
+    let taken = ReceiverStream::new(waiting).map(|waiting: Waiting<T>| waiting.message);
+    (unread, taken)
+}
+
+impl<T> Unread<T> {
+    /// Waits for a place for a message of so many bytes.
+    ///
+    /// # Errors
+    /// [`Gone`] when the caller is.
+    pub(super) async fn place(&self, bytes: usize) -> Result<Place<T>, Gone> {
+        let bytes = bytes.saturating_add(MESSAGE_BYTES);
+        let bytes = u32::try_from(bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+        let slot = self.messages.clone().reserve_owned().await;
+        match (room, slot) {
+            (Ok(room), Ok(slot)) => Ok(Place { slot, room }),
+            (Err(_), _) | (_, Err(_)) => Err(Gone),
+        }
+    }
+
+    /// Puts a message of so many bytes into the queue, once there is a place.
+    ///
+    /// # Errors
+    /// [`Gone`] when the caller is.
+    pub(super) async fn send(&self, message: T, bytes: usize) -> Result<(), Gone> {
+        self.place(bytes).await?.put(message);
+        Ok(())
+    }
+
+    /// Waits until the caller is gone.
+    pub(super) async fn closed(&self) {
+        self.messages.closed().await;
+    }
+}
+
+/// What a message of a watch takes.
+pub(super) fn bytes(sent: &Sent) -> usize {
+    match sent {
+        Sent::Task(view) => view.task.spec.len() + view.task.selector.len(),
+        Sent::Execution(view) => view.attempts.len() * MESSAGE_BYTES,
+        Sent::Chunk(chunk) => chunk.payload.len(),
+        Sent::Events { events, .. } => events.len() * EVENT_BYTES,
+        Sent::Heartbeat(_) => 0,
+    }
+}
+
+/// What a chunk takes as events.
+pub(super) fn decoded_bytes(chunk: &pb::LogChunk) -> usize {
+    let raw = usize::try_from(chunk.raw_size).unwrap_or(usize::MAX);
+    let events = usize::try_from(chunk.event_count).unwrap_or(usize::MAX);
+    raw.saturating_add(events.saturating_mul(EVENT_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, pin_mut};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_that_nobody_takes_are_bounded_and_a_larger_message_waits_alone() {
+        let (unread, taken) = queue();
+        pin_mut!(taken);
+        let full = BYTES_MAX as usize - MESSAGE_BYTES;
+        unread.send(1, full).await.unwrap();
+        assert!(unread.send(2, 0).now_or_never().is_none(), "the second waits");
+        assert_eq!(taken.next().await, Some(1));
+        unread.send(3, 100 * full).await.unwrap();
+        assert!(unread.send(4, 0).now_or_never().is_none(), "behind the large one, too");
+        assert_eq!(taken.next().await, Some(3));
+        for small in 0..MESSAGES_MAX {
+            unread
+                .send(small, 1)
+                .now_or_never()
+                .expect("small ones do not wait")
+                .unwrap();
+            // A test that never waits would use up what one turn of it may do.
+            tokio::task::yield_now().await;
+        }
+        assert!(unread.send(0, 1).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_caller_that_goes_is_told() {
+        let (unread, taken) = queue();
+        unread.send(1, BYTES_MAX as usize).await.unwrap();
+        let (sent, ()) = tokio::join!(unread.send(2, 0), async { drop(taken) });
+        assert_eq!(sent, Err(Gone));
+        unread.closed().await;
+    }
+}

@@ -1,0 +1,132 @@
+//! The beginning of a watch: all executions of its task, page by page. A task may have ten thousand, each with what its
+//! agent said at the end, and a caller may never take anything: between two pages only what [`Seen`](super::Seen) holds
+//! is kept of each.
+
+use std::collections::HashSet;
+
+use opslink::{id::TaskId, problem::Problem, reason::Reason};
+
+use super::{End, Watch};
+use crate::{
+    status::store_problem as problem,
+    store::record::Execution,
+    task::view::{Attempts, Counts, View},
+};
+
+/// Executions that are read at once.
+pub(super) const PAGE: u32 = 256;
+
+/// What is sent of all executions, one after the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Each as it is, so that its output has a name.
+    Executions,
+    /// Stored output, and then the end of those that have ended.
+    Output,
+}
+
+impl Watch {
+    /// Notes all executions of the task. Returns them when one page holds them all.
+    ///
+    /// # Errors
+    /// `AGENT_NOT_FOUND` for the first of these names and ids that none of them has, or what the store says.
+    pub(super) async fn begin(&mut self, view: &View, names: &[String]) -> Result<Option<Vec<Execution>>, Problem> {
+        let id = self.task.id;
+        // Before the executions: what changes while they are read comes again.
+        self.last_revision = self.store.task_revision(id).await.map_err(problem)?;
+        let mut missing: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let mut has_retried = false;
+        let mut after: Option<String> = None;
+        let narrow = loop {
+            let page = self
+                .store
+                .execution_list(id, after.as_deref(), PAGE)
+                .await
+                .map_err(problem)?;
+            for execution in &page {
+                if !missing.is_empty() {
+                    missing.remove(execution.agent_name.as_str());
+                    missing.remove(execution.agent_id.to_string().as_str());
+                }
+                has_retried |= execution.attempt_number > 1;
+                self.note(execution);
+            }
+            if is_last(&page) {
+                break after.is_none().then_some(page);
+            }
+            after = name_of_last(&page);
+        };
+        if let Some(name) = names.iter().find(|name| missing.contains(name.as_str())) {
+            return Err(Problem::new(Reason::AgentNotFound).with("agent", name));
+        }
+        let counts = self.store.execution_counts(&[id]).await.map_err(problem)?;
+        let all: u32 = counts.values().flat_map(Counts::values).sum();
+        self.has_unreadable = all as usize > self.seen.len();
+        if self.all_attempts || has_retried {
+            self.attempts = self.attempts_to_keep(view, id).await?;
+        }
+        Ok(narrow)
+    }
+
+    /// Attempts without what was said at their ends, which is not sent; of executions that began once only when older
+    /// attempts are shown, since the newest stands in the execution itself.
+    async fn attempts_to_keep(&self, view: &View, task: TaskId) -> Result<Attempts, Problem> {
+        let Attempts(mut by_agent) = view.attempts(task).await?;
+        by_agent.retain(|_, attempts| self.all_attempts || attempts.len() > 1);
+        for attempts in by_agent.values_mut() {
+            attempts.iter_mut().for_each(|attempt| attempt.outcome = None);
+            attempts.shrink_to_fit();
+        }
+        by_agent.shrink_to_fit();
+        Ok(Attempts(by_agent))
+    }
+
+    /// Sends all executions, and their stored output. A page is read when the one before it was taken.
+    pub(super) async fn show_all(&mut self, narrow: Option<Vec<Execution>>) -> Result<(), End> {
+        let passes: &[Pass] = match self.has_output() {
+            true => &[Pass::Executions, Pass::Output],
+            false => &[Pass::Executions],
+        };
+        for pass in passes {
+            if let Some(page) = &narrow {
+                self.show(*pass, page).await?;
+                continue;
+            }
+            let mut after: Option<String> = None;
+            loop {
+                let page = self.store.execution_list(self.task.id, after.as_deref(), PAGE).await?;
+                self.show(*pass, &page).await?;
+                if is_last(&page) {
+                    break;
+                }
+                after = name_of_last(&page);
+            }
+        }
+        Ok(())
+    }
+
+    async fn show(&mut self, pass: Pass, page: &[Execution]) -> Result<(), End> {
+        if pass == Pass::Output {
+            self.catch_up_output(page).await?;
+        }
+        for execution in page {
+            let is_new = self.note(execution);
+            if is_new {
+                self.task_is_due();
+            }
+            let has_ended = execution.state.is_terminal() && execution.attempt_id.is_some();
+            if pass == Pass::Executions || is_new || has_ended {
+                self.send_execution(execution).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_last(page: &[Execution]) -> bool {
+    (page.len() as u64) < u64::from(PAGE)
+}
+
+fn name_of_last(page: &[Execution]) -> Option<String> {
+    page.last().map(|last| last.agent_name.clone())
+}

@@ -1,0 +1,87 @@
+//! Processes that die, and come back later or never.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use turmoil::Sim;
+
+use crate::faults::{LATENCY_MAX, LATENCY_MIN};
+
+/// Who is to die at the end of this step of the clock. Clones are one list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Victims(Arc<Mutex<Vec<&'static str>>>);
+
+impl Victims {
+    /// Asks for the death of a host.
+    pub(crate) fn kill(&self, host: &'static str) {
+        self.0.lock().unwrap().push(host);
+    }
+}
+
+/// Who is dead, and until when.
+pub(crate) struct Graves {
+    victims: Victims,
+    rng: Rng,
+    dead: BTreeMap<&'static str, Option<Duration>>,
+}
+
+impl Graves {
+    /// Begins with everybody alive.
+    pub(crate) fn new(victims: Victims, seed: u64) -> Self {
+        Self {
+            victims,
+            rng: Rng::with_seed(seed ^ 0x6772_6176_6500),
+            dead: BTreeMap::new(),
+        }
+    }
+
+    /// Kills a host now, if it is alive, until this time or for good.
+    pub(crate) fn bury(&mut self, sim: &mut Sim<'_>, host: &'static str, until: Option<Duration>) {
+        match self.dead.get_mut(host) {
+            // Dead already: the longer death counts.
+            Some(known) => *known = known.zip(until).map(|(known, until)| known.max(until)),
+            None => {
+                crash(sim, host);
+                self.dead.insert(host, until);
+            }
+        }
+    }
+
+    /// Kills who is to die, and brings back whose time has come.
+    pub(crate) fn step(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        let victims = std::mem::take(&mut *self.victims.0.lock().unwrap());
+        for host in victims {
+            let until = now + Duration::from_millis(self.rng.u64(5..4_000));
+            self.bury(sim, host, Some(until));
+        }
+        let back: Vec<_> = self
+            .dead
+            .iter()
+            .filter(|(_, until)| until.is_some_and(|until| until <= now))
+            .map(|(host, _)| *host)
+            .collect();
+        for host in back {
+            self.dead.remove(host);
+            sim.bounce(host);
+        }
+    }
+
+    /// Says whether everybody who comes back has come.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.dead.values().all(Option::is_none)
+    }
+}
+
+/// Kills a host; the ends of its connections leave at once.
+///
+/// A runtime that is dropped drops its tasks, and so their connections, in an order that hangs on how many tasks the
+/// process ever had, and the last message of each draws its latency. With one latency for all, the order is nothing.
+fn crash(sim: &mut Sim<'_>, host: &str) {
+    sim.set_max_message_latency(LATENCY_MIN);
+    sim.crash(host);
+    sim.set_max_message_latency(LATENCY_MAX);
+}
