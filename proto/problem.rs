@@ -41,11 +41,6 @@ impl Problem {
         self.args.insert(name.into(), value.to_string());
         self
     }
-
-    /// Returns the text that replaces the catalogue's first line.
-    pub fn plain_text(&self) -> Option<&str> {
-        self.plain.as_deref()
-    }
 }
 
 #[cfg(feature = "locale")]

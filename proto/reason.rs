@@ -128,6 +128,8 @@ reasons! {
     TaskNotFinished = ("TASK_NOT_FINISHED", FailedPrecondition, PRECONDITION, Later, ["task"]),
     /// Every execution of the task that may be retried succeeded.
     NothingToRetry = ("NOTHING_TO_RETRY", FailedPrecondition, PRECONDITION, Never, ["task"]),
+    /// An execution has had as many attempts as it may have.
+    AttemptsExhausted = ("ATTEMPTS_EXHAUSTED", FailedPrecondition, PRECONDITION, Never, ["agents", "limit"]),
     /// No attempt has this id.
     AttemptNotFound = ("ATTEMPT_NOT_FOUND", NotFound, NOT_FOUND, Never, ["attempt"]),
     /// A request id that came before with another body.
@@ -350,6 +352,8 @@ reasons! {
     ConfigInvalid = ("CONFIG_INVALID", InvalidArgument, USAGE, Never, ["setting", "detail"]),
     /// The cloud cannot take more right now.
     Overloaded = ("OVERLOADED", ResourceExhausted, SERVER, Later, []),
+    /// The caller has as many watches and logs open as it may.
+    TooManyStreams = ("TOO_MANY_STREAMS", ResourceExhausted, PRECONDITION, Later, ["actor", "streams"]),
     /// This cloud does not know the call.
     Unimplemented = ("UNIMPLEMENTED", Unimplemented, SERVER, Never, ["rpc"]),
     /// A fault of OpsLink itself.

@@ -206,6 +206,7 @@ pub fn reset(state: &StateDir) -> Result<(), Problem> {
     gone(std::fs::remove_file(state.identity()))?;
     gone(std::fs::remove_dir_all(state.attempts()))?;
     gone(std::fs::remove_file(state.fence()))?;
+    gone(std::fs::remove_file(state.fence().with_extension("damaged")))?;
     gone(std::fs::remove_file(state.socket()))
 }
 

@@ -12,19 +12,24 @@ use std::{
 
 use opslink::{convert, id::AgentId, pb, selector::Selector, time::UnixMicros};
 use prost::Message;
-use tokio::sync::{Mutex, MutexGuard, Semaphore, broadcast};
+use tokio::sync::{Mutex, MutexGuard, broadcast};
 
 use crate::{
     blocking::off_thread,
+    seats::Seats,
     store::{self, Store, record::Agent},
 };
 
-/// Changes that a slow subscriber may be behind before it is told to start over with [`Directory::list`]. A change is
-/// two words; 10,000 agents coming back at once must fit.
+/// Changes that a slow subscriber may be behind before it is told to start over with [`Directory::ids`]. A change is the
+/// id of an agent, and all are less than 1 MiB with their places; 10,000 agents coming back at once must fit.
 const CHANGES: usize = 16_384;
 
 /// Names times agents up to which matching is done at once: some milliseconds.
 const TRIES_INLINE: usize = 100_000;
+/// Larger matchings of one actor at the same time.
+const MATCHINGS_OF_ONE: usize = 1;
+/// Larger matchings of all actors at the same time: each has a thread, and a processor while it lasts.
+const MATCHINGS_IN_ALL: usize = 4;
 
 /// Between two questions to a store that does not answer.
 const REREAD_EVERY: Duration = Duration::from_secs(1);
@@ -89,15 +94,6 @@ impl AgentView {
     }
 }
 
-/// What happened to an agent.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// New, or not as before.
-    Upserted(AgentView),
-    /// Gone for good.
-    Removed(AgentId),
-}
-
 /// The living agents. Cheap to clone; every clone is the same directory.
 #[derive(Debug, Clone)]
 pub struct Directory(Arc<Inner>);
@@ -105,10 +101,12 @@ pub struct Directory(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: RwLock<State>,
-    changes: broadcast::Sender<Change>,
+    /// Who is not as before. Whoever hears of it looks here when it has a use for it: a subscriber that is behind keeps no
+    /// agent in memory, and is told how it is now and not how it was.
+    changes: broadcast::Sender<AgentId>,
     one_change: Mutex<()>,
-    /// One large matching at a time: the others wait without a thread.
-    matching: Semaphore,
+    /// Whose larger matching is going on: the others wait without a thread.
+    matchings: Seats,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +121,7 @@ impl Default for Directory {
             state: RwLock::default(),
             changes: broadcast::Sender::new(CHANGES),
             one_change: Mutex::default(),
-            matching: Semaphore::new(1),
+            matchings: Seats::within(MATCHINGS_OF_ONE, MATCHINGS_IN_ALL),
         }))
     }
 }
@@ -153,6 +151,11 @@ impl Directory {
             .collect()
     }
 
+    /// The ids of all agents, in name order.
+    pub fn ids(&self) -> Vec<AgentId> {
+        self.read().by_name.values().copied().collect()
+    }
+
     /// Number of agents, and how many of them are online.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.read();
@@ -177,24 +180,40 @@ impl Directory {
         self.read().by_id.get(&id).cloned()
     }
 
-    /// The agents that a selector means, in name order.
+    /// The agents that a selector of this actor means, in name order.
+    pub async fn select(&self, actor: &str, selector: Selector) -> Vec<AgentView> {
+        let cost = selector.cost();
+        let is_meant = move |view: &AgentView| selector.matches(&view.agent.name, view.agent.id, &view.agent.labels);
+        self.matching(actor, cost, is_meant).await
+    }
+
+    /// The agents of which this is true, which takes so many tries for each.
     ///
     /// Matching is done outside of the lock, and on another thread when it is much: 10,000 globs on 10,000 agents are
-    /// 100 million tries.
-    pub async fn select(&self, selector: Selector) -> Vec<AgentView> {
+    /// 100 million tries. Of that each actor has one, and stands behind itself.
+    async fn matching(
+        &self,
+        actor: &str,
+        cost: usize,
+        is_meant: impl Fn(&AgentView) -> bool + Send + 'static,
+    ) -> Vec<AgentView> {
         let mut views = self.list();
-        let tries = views.len().saturating_mul(selector.cost());
+        let tries = views.len().saturating_mul(cost);
         let matching = move || {
-            views.retain(|view| selector.matches(&view.agent.name, view.agent.id, &view.agent.labels));
+            views.retain(is_meant);
             views
         };
         if tries <= TRIES_INLINE {
             return matching();
         }
-        let Ok(_permit) = self.0.matching.acquire().await else {
-            return Vec::new();
+        let seat = self.0.matchings.of(actor).await;
+        // Taken along: the work goes on to its end, also when its caller goes away.
+        let seated = move || {
+            let meant = matching();
+            drop(seat);
+            meant
         };
-        off_thread(matching).await.unwrap_or_default()
+        off_thread(seated).await.unwrap_or_default()
     }
 
     /// Waits for the right to make a change in the store and then here, so that both see the same order of changes.
@@ -202,7 +221,8 @@ impl Directory {
         self.0.one_change.lock().await
     }
 
-    /// Changes what is known of an agent; false when it is not (any more) one of the living.
+    /// Changes what is known of an agent; false when it is not (any more) one of the living. Told only when somebody who
+    /// looks at agents would see it.
     pub fn change(&self, id: AgentId, change: impl FnOnce(&mut Agent)) -> bool {
         let mut state = self.write();
         let Some(view) = state.by_id.get_mut(&id) else {
@@ -210,10 +230,12 @@ impl Directory {
         };
         let mut agent = (*view.agent).clone();
         change(&mut agent);
+        let is_news = !looks_alike(&view.agent, &agent);
         view.last_seen_at = view.last_seen_at.max(agent.last_seen_at);
         view.agent = Arc::new(agent);
-        let view = view.clone();
-        self.tell(Change::Upserted(view));
+        if is_news {
+            self.tell(id);
+        }
         true
     }
 
@@ -232,9 +254,10 @@ impl Directory {
             last_seen_at: before.and_then(|before| before.last_seen_at).max(agent.last_seen_at),
             agent: Arc::new(agent),
         };
-        state.by_name.insert(view.agent.name.clone(), view.agent.id);
-        state.by_id.insert(view.agent.id, view.clone());
-        self.tell(Change::Upserted(view));
+        let id = view.agent.id;
+        state.by_name.insert(view.agent.name.clone(), id);
+        state.by_id.insert(id, view);
+        self.tell(id);
     }
 
     /// Makes what is known of an agent what the store says, after a change whose answer was lost; returns it when it is one
@@ -273,10 +296,12 @@ impl Directory {
         let mut state = self.write();
         let Some(before) = state.by_id.remove(&id) else { return };
         state.by_name.remove(&before.agent.name);
-        self.tell(Change::Removed(id));
+        self.tell(id);
     }
 
-    /// Notes that a link came up or went down.
+    /// Notes that a link came up or went down; it was seen then, however long the link had been silent before its end. So
+    /// an agent that is offline was seen last when it went away: that is what says how long it has been away, and whether
+    /// what waits for it has waited for too long (`was_away` in `task/attach.rs`).
     pub fn set_online(&self, id: AgentId, online: bool) {
         let mut state = self.write();
         let Some(view) = state.by_id.get_mut(&id) else { return };
@@ -285,11 +310,10 @@ impl Directory {
         }
         view.online = online;
         view.last_seen_at = view.last_seen_at.max(Some(UnixMicros::now()));
-        let view = view.clone();
-        self.tell(Change::Upserted(view));
+        self.tell(id);
     }
 
-    /// Notes a sign of life; not worth a [`Change`].
+    /// Notes a sign of life; not worth telling.
     pub fn set_seen(&self, id: AgentId, time: UnixMicros) {
         if let Some(view) = self.write().by_id.get_mut(&id) {
             view.last_seen_at = view.last_seen_at.max(Some(time));
@@ -304,15 +328,16 @@ impl Directory {
         }
     }
 
-    /// Tells of every change from now on. A subscriber that lags starts over with [`Self::list`].
-    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+    /// Tells of every change from now on: the id of the agent that is new, not as before, or gone for good; which of them,
+    /// [`Self::get`] says. A subscriber that lags starts over with [`Self::ids`].
+    pub fn subscribe(&self) -> broadcast::Receiver<AgentId> {
         self.0.changes.subscribe()
     }
 
     /// Called while the lock is held, so that changes are told in the order in which they were made. Never waits.
-    fn tell(&self, change: Change) {
+    fn tell(&self, id: AgentId) {
         // An error means that nobody listens, which is fine.
-        let _ = self.0.changes.send(change);
+        let _ = self.0.changes.send(id);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -324,76 +349,23 @@ impl Directory {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agent(name: &str) -> Agent {
-        Agent {
-            id: AgentId::new(),
-            name: name.into(),
-            labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
-            facts: bytes::Bytes::new(),
-            connections: Vec::new(),
-            enrolled_at: UnixMicros(1),
-            last_seen_at: None,
-            session_epoch: 0,
-            removed: false,
-        }
-    }
-
-    #[test]
-    fn agents_are_found_by_id_and_by_name_and_listed_by_name() {
-        let directory = Directory::default();
-        let (b, a) = (agent("b"), agent("a"));
-        directory.upsert(b.clone());
-        directory.upsert(a.clone());
-        assert_eq!(directory.find("b").unwrap().agent.id, b.id);
-        assert_eq!(directory.find(&a.id.to_string()).unwrap().agent.name, "a");
-        assert!(directory.find("c").is_none());
-        let names: Vec<_> = directory.list().iter().map(|view| view.agent.name.clone()).collect();
-        assert_eq!(names, ["a", "b"]);
-    }
-
-    #[test]
-    fn a_new_name_replaces_the_old_one_and_keeps_online() {
-        let directory = Directory::default();
-        let mut one = agent("old");
-        directory.upsert(one.clone());
-        directory.set_online(one.id, true);
-        one.name = "new".into();
-        directory.upsert(one.clone());
-        assert!(directory.find("old").is_none());
-        assert!(directory.find("new").unwrap().online);
-        assert_eq!(directory.counts(), (1, 1));
-    }
-
-    #[test]
-    fn a_removed_agent_stays_removed_whatever_is_said_of_it_later() {
-        let directory = Directory::default();
-        let one = agent("a");
-        directory.upsert(one.clone());
-        assert!(directory.change(one.id, |agent| agent.session_epoch = 7));
-        assert_eq!(directory.get(one.id).unwrap().agent.session_epoch, 7);
-        directory.remove(one.id);
-        assert!(!directory.change(one.id, |agent| agent.session_epoch = 8));
-        directory.set_online(one.id, true);
-        assert!(directory.get(one.id).is_none() && directory.find("a").is_none());
-    }
-
-    #[test]
-    fn changes_are_told_once_each() {
-        let directory = Directory::default();
-        let mut changes = directory.subscribe();
-        let one = agent("a");
-        directory.upsert(one.clone());
-        directory.set_online(one.id, true);
-        directory.set_online(one.id, true);
-        directory.remove(one.id);
-        directory.remove(one.id);
-        assert!(matches!(changes.try_recv().unwrap(), Change::Upserted(view) if !view.online));
-        assert!(matches!(changes.try_recv().unwrap(), Change::Upserted(view) if view.online));
-        assert!(matches!(changes.try_recv().unwrap(), Change::Removed(id) if id == one.id));
-        assert!(changes.try_recv().is_err());
-    }
+/// Says whether two states of an agent are the same for whoever looks at it: an agent that says of itself what it has
+/// said before, or comes by another link, is no news.
+fn looks_alike(before: &Agent, after: &Agent) -> bool {
+    let Agent {
+        id: _,
+        name,
+        labels,
+        facts,
+        connections,
+        enrolled_at,
+        last_seen_at: _,
+        session_epoch: _,
+        removed: _,
+    } = before;
+    (name, labels, enrolled_at) == (&after.name, &after.labels, &after.enrolled_at)
+        && (facts, connections) == (&after.facts, &after.connections)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 //!
 //! Decided by [`Rpc`], twice: at a call's headers, where its path says which row is meant, so that a stranger's body is
 //! not read; and inside the typed handler, which names its row itself. A path can therefore refuse a call early and
-//! never let one in. A test reads the descriptor and fails when an RPC has no row here, or when a row has no RPC.
+//! never let one in; one of ours that means no row is refused. A test reads the descriptor and fails when an RPC has no row
+//! here, or when a row has no RPC; a convention holds that every handler begins with its own row
+//! (`tests/conventions/gates.rs`).
 
 use crate::store::record::Role;
 

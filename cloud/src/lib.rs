@@ -13,6 +13,7 @@ pub mod identity;
 pub mod link;
 pub mod pki;
 mod retention;
+mod seats;
 pub mod server;
 pub mod service;
 pub mod signals;

@@ -8,6 +8,7 @@ mod first_login;
 mod headers;
 mod prepare;
 mod private;
+mod reading;
 mod room;
 mod sizes;
 mod stack;

@@ -8,7 +8,7 @@
 //! ExecutionChanged    each watch, at its heartbeat
 //! CancelRequested     likewise
 //! OutputAppended      likewise
-//! WorkDue             each worker, at each tick
+//! WorkDue             the worker of its kind, at each tick
 //! AgentRevoked        the hold of each stream, every two seconds
 //! ```
 //! In process today; another replica will be one more receiver.
@@ -38,8 +38,8 @@ pub enum Signal<'a> {
     CancelRequested(TaskId),
     /// Output of a task was stored.
     OutputAppended(TaskId, &'a Arc<LiveChunk>),
-    /// There is work of some kind.
-    WorkDue,
+    /// There is work of this kind.
+    WorkDue(&'a str),
     /// An agent is no longer one.
     AgentRevoked(AgentId),
 }
@@ -126,10 +126,12 @@ impl Told {
         Arc::clone(all.entry(kind).or_default())
     }
 
-    /// Tells all of them: each looks for its own kind.
-    fn tell(&self) {
+    /// Tells whoever works at this kind. The others would claim for nothing, in a transaction each.
+    fn tell(&self, kind: &str) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().for_each(|one| one.notify_one());
+        if let Some(one) = all.get(kind) {
+            one.notify_one();
+        }
     }
 }
 
@@ -163,8 +165,28 @@ impl Signals for LocalSignals {
             }
             Signal::CancelRequested(task) => self.tails.publish(task, || Item::CancelRequested),
             Signal::OutputAppended(task, chunk) => self.tails.publish(task, || Item::Chunk(Arc::clone(chunk))),
-            Signal::WorkDue => self.work.tell(),
+            Signal::WorkDue(kind) => self.work.tell(kind),
             Signal::AgentRevoked(agent) => self.links.remove(agent),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::link::Config;
+
+    #[tokio::test]
+    async fn work_wakes_whoever_works_at_its_kind_and_nobody_else() {
+        let (links, _inbox) = Links::new(Config::default());
+        let told = Arc::new(Told::default());
+        let (rollouts, expiry) = (told.of("rollout"), told.of("expiry"));
+        let signals = LocalSignals::new(links, Tails::default(), Arc::default(), Arc::clone(&told));
+        signals.send(Signal::WorkDue("rollout"));
+        signals.send(Signal::WorkDue("of another cloud"));
+        assert!(rollouts.notified().now_or_never().is_some());
+        assert!(expiry.notified().now_or_never().is_none());
     }
 }

@@ -1,16 +1,17 @@
 //! Live readers: what was just committed, for those who watch a task.
 //!
-//! Every watched task has a hub with a ring of its newest committed items, bounded in bytes and shared by all its
-//! readers. A reader takes from its own place in the ring; who falls out of it is told so ([`Taken::Behind`]) and reads
-//! the store instead. Writers never wait for readers, and a task that nobody watches costs one look-up an item.
+//! Every watched task has a hub with a ring of its newest committed items, shared by all its readers: what all of them
+//! have taken is gone, and what is left is bounded in bytes, of one ring and of all. A reader takes from its own place in
+//! the ring; who falls out of it is told so ([`Taken::Behind`]) and reads the store instead. Writers never wait for
+//! readers, and a task that nobody watches costs one look-up an item.
 //!
 //! No gap: a reader subscribes first and reads the store then, and whatever is committed is published afterwards. No
 //! duplicate: items carry their numbers (seq of chunks, revision of executions), and readers skip what they have.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -24,14 +25,20 @@ use tokio::sync::watch;
 
 use crate::store::record::Execution;
 
-/// Bytes that the ring of one task holds: 64 full chunks.
-const RING_BYTES: usize = 16 << 20;
+/// Bytes that the ring of one task holds at most: 16 full chunks.
+const RING_BYTES: usize = 4 << 20;
+/// Bytes that all rings hold together, unless there are so many that each has [`LEAST_BYTES`].
+const ALL_BYTES: usize = 8 << 20;
+/// With 512 streams, see `identity/streams.rs`, there are as many rings at most: 64 MiB if nobody reads.
+const LEAST_BYTES: usize = 128 << 10;
+/// Places that an empty ring keeps.
+const KEPT_PLACES: usize = 64;
 /// What an item costs beside its payload.
 const ITEM_BYTES: usize = 512;
 /// Items that a reader takes at once.
 const TAKE_MAX: usize = 256;
 /// Bytes after which it takes no further one: what it has taken leaves the ring, and not the memory.
-const TAKE_BYTES: usize = 512 << 10;
+const TAKE_BYTES: usize = 256 << 10;
 
 /// Something that was committed.
 #[derive(Debug, Clone)]
@@ -59,7 +66,11 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Chunk(live) => ITEM_BYTES + live.chunk.payload.len(),
-            Self::Execution(_) | Self::CancelRequested => ITEM_BYTES,
+            Self::Execution(execution) => {
+                let outcome = execution.outcome.as_ref();
+                ITEM_BYTES + execution.agent_name.len() + outcome.map_or(0, |outcome| outcome.message.len())
+            }
+            Self::CancelRequested => ITEM_BYTES,
         }
     }
 }
@@ -75,7 +86,37 @@ pub enum Taken {
 
 /// The hubs of all watched tasks. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Tails(Arc<DashMap<TaskId, Arc<Hub>>>);
+pub struct Tails(Arc<Hubs>);
+
+#[derive(Debug)]
+struct Hubs {
+    by_task: DashMap<TaskId, Arc<Hub>>,
+    /// Bytes that each ring may hold now.
+    most: AtomicUsize,
+}
+
+impl Default for Hubs {
+    fn default() -> Self {
+        Self {
+            by_task: DashMap::new(),
+            most: AtomicUsize::new(RING_BYTES),
+        }
+    }
+}
+
+impl Hubs {
+    /// Shares all bytes among the rings that there are. Few come and go, beside what is published.
+    fn share(&self) {
+        let share = ALL_BYTES / self.by_task.len().max(1);
+        let most = share.clamp(LEAST_BYTES, RING_BYTES);
+        let before = self.most.swap(most, Ordering::Relaxed);
+        if most < before {
+            for hub in &self.by_task {
+                hub.lock().shrink(most);
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Hub {
@@ -84,42 +125,82 @@ struct Hub {
     newest: watch::Sender<u64>,
 }
 
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     /// Number of the oldest item.
     first: u64,
     items: VecDeque<Item>,
     bytes: usize,
+    /// Where readers stand, and how many stand there.
+    cursors: BTreeMap<u64, usize>,
 }
 
 impl Ring {
     fn end(&self) -> u64 {
         self.first + self.items.len() as u64
     }
+
+    fn pop(&mut self) -> bool {
+        let Some(old) = self.items.pop_front() else {
+            return false;
+        };
+        self.bytes -= old.bytes();
+        self.first += 1;
+        true
+    }
+
+    fn shrink(&mut self, most: usize) {
+        while self.bytes > most && self.pop() {}
+    }
+
+    /// A reader stands here now.
+    fn stand(&mut self, cursor: u64) {
+        *self.cursors.entry(cursor).or_default() += 1;
+    }
+
+    /// A reader has left its place.
+    fn leave(&mut self, cursor: u64) {
+        if let Some(readers) = self.cursors.get_mut(&cursor) {
+            *readers -= 1;
+            if *readers == 0 {
+                self.cursors.remove(&cursor);
+            }
+        }
+    }
+
+    /// Forgets what all readers have taken.
+    fn forget_taken(&mut self) {
+        let slowest = self.cursors.keys().next().copied().unwrap_or(u64::MAX);
+        while self.first < slowest && self.pop() {}
+        if self.items.is_empty() && self.items.capacity() > KEPT_PLACES {
+            self.items.shrink_to(KEPT_PLACES);
+        }
+    }
 }
 
 impl Tails {
     /// Says whether somebody watches the task.
     pub fn is_watched(&self, task: TaskId) -> bool {
-        self.0.contains_key(&task)
+        self.0.by_task.contains_key(&task)
     }
 
     /// Shows something that is durable to those who watch the task.
     pub fn publish(&self, task: TaskId, make: impl FnOnce() -> Item) {
-        let Some(hub) = self.0.get(&task).map(|entry| entry.value().clone()) else {
+        let Some(hub) = self.0.by_task.get(&task).map(|entry| entry.value().clone()) else {
             return;
         };
         let item = make();
         let end = {
-            let mut ring = hub.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ring = hub.lock();
             ring.bytes += item.bytes();
             ring.items.push_back(item);
-            while ring.bytes > RING_BYTES
-                && let Some(old) = ring.items.pop_front()
-            {
-                ring.bytes -= old.bytes();
-                ring.first += 1;
-            }
+            ring.shrink(self.0.most.load(Ordering::Relaxed));
             ring.end()
         };
         hub.newest.send_replace(end);
@@ -128,7 +209,7 @@ impl Tails {
     /// Begins to watch: everything that is published from now on will be seen, or be known to be missed.
     pub fn subscribe(&self, task: TaskId) -> Tail {
         let hub = {
-            let entry = self.0.entry(task).or_insert_with(|| {
+            let entry = self.0.by_task.entry(task).or_insert_with(|| {
                 Arc::new(Hub {
                     readers: AtomicUsize::new(0),
                     ring: Mutex::default(),
@@ -139,15 +220,20 @@ impl Tails {
             entry.readers.fetch_add(1, Ordering::Relaxed);
             entry.value().clone()
         };
-        let mut tail = Tail {
+        self.0.share();
+        let cursor = {
+            let mut ring = hub.lock();
+            let end = ring.end();
+            ring.stand(end);
+            end
+        };
+        Tail {
             newest: hub.newest.subscribe(),
             hub,
-            cursor: 0,
+            cursor,
             task,
             tails: self.clone(),
-        };
-        tail.skip();
-        tail
+        }
     }
 }
 
@@ -169,11 +255,12 @@ impl Tail {
         let _ = self.newest.wait_for(|newest| *newest > cursor).await;
     }
 
-    /// Takes the next items: 256 at most, and none behind 512 KiB.
+    /// Takes the next items: 256 at most, and none behind 256 KiB.
     pub fn take(&mut self) -> Taken {
-        let ring = self.hub.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.hub.lock();
         let Some(skip) = self.cursor.checked_sub(ring.first) else {
-            self.cursor = ring.end();
+            let end = ring.end();
+            go(&mut ring, &mut self.cursor, end);
             return Taken::Behind;
         };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
@@ -185,115 +272,44 @@ impl Tail {
             bytes += item.bytes();
             items.push(item.clone());
         }
-        self.cursor += items.len() as u64;
+        if !items.is_empty() {
+            let end = self.cursor + items.len() as u64;
+            go(&mut ring, &mut self.cursor, end);
+        }
         Taken::Items(items)
     }
 
     /// Moves to the newest: what was published before is not wanted.
     pub fn skip(&mut self) {
-        self.cursor = self.hub.ring.lock().unwrap_or_else(PoisonError::into_inner).end();
+        let mut ring = self.hub.lock();
+        let end = ring.end();
+        go(&mut ring, &mut self.cursor, end);
     }
+}
+
+/// A reader goes from its place to another one.
+fn go(ring: &mut Ring, cursor: &mut u64, to: u64) {
+    ring.leave(*cursor);
+    ring.stand(to);
+    *cursor = to;
+    ring.forget_taken();
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.tails.0.remove_if(&self.task, |_, hub| {
+        {
+            let mut ring = self.hub.lock();
+            ring.leave(self.cursor);
+            ring.forget_taken();
+        }
+        let removed = self.tails.0.by_task.remove_if(&self.task, |_, hub| {
             Arc::ptr_eq(hub, &self.hub) && hub.readers.fetch_sub(1, Ordering::Relaxed) == 1
         });
+        if removed.is_some() {
+            self.tails.0.share();
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-
-    fn chunk(first_seq: u64, size: usize) -> Item {
-        let chunk = pb::LogChunk {
-            first_seq,
-            payload: vec![0; size].into(),
-            ..Default::default()
-        };
-        Item::Chunk(Arc::new(LiveChunk {
-            agent_id: AgentId::new(),
-            attempt_id: AttemptId::new(),
-            chunk,
-        }))
-    }
-
-    fn seqs(taken: Taken) -> Vec<u64> {
-        let Taken::Items(items) = taken else { panic!("behind") };
-        items
-            .iter()
-            .map(|item| {
-                if let Item::Chunk(live) = item {
-                    live.chunk.first_seq
-                } else {
-                    panic!()
-                }
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_reader_sees_everything_from_its_beginning_on() {
-        let (tails, task) = (Tails::default(), TaskId::new());
-        tails.publish(task, || panic!("nobody watches"));
-        let mut early = tails.subscribe(task);
-        tails.publish(task, || chunk(0, 1));
-        let mut late = tails.subscribe(task);
-        tails.publish(task, || chunk(1, 1));
-        assert_eq!(seqs(early.take()), [0, 1]);
-        assert_eq!(seqs(late.take()), [1]);
-        assert!(seqs(late.take()).is_empty());
-    }
-
-    #[test]
-    fn a_reader_takes_few_bytes_at_once_and_leaves_nothing_out() {
-        let (tails, task) = (Tails::default(), TaskId::new());
-        let mut tail = tails.subscribe(task);
-        for seq in 0..5 {
-            tails.publish(task, || chunk(seq, TAKE_BYTES / 2));
-        }
-        tails.publish(task, || chunk(5, 2 * TAKE_BYTES));
-        assert_eq!(seqs(tail.take()), [0, 1]);
-        assert_eq!(seqs(tail.take()), [2, 3]);
-        assert_eq!(seqs(tail.take()), [4, 5]);
-        assert!(seqs(tail.take()).is_empty());
-    }
-
-    #[test]
-    fn a_slow_reader_is_told_and_stands_at_the_newest() {
-        let (tails, task) = (Tails::default(), TaskId::new());
-        let mut slow = tails.subscribe(task);
-        for seq in 0..40 {
-            tails.publish(task, || chunk(seq, RING_BYTES / 16));
-        }
-        assert!(matches!(slow.take(), Taken::Behind));
-        assert!(seqs(slow.take()).is_empty());
-        tails.publish(task, || chunk(40, 1));
-        assert_eq!(seqs(slow.take()), [40]);
-    }
-
-    #[test]
-    fn a_reader_is_woken_once_there_is_something() {
-        let (tails, task) = (Tails::default(), TaskId::new());
-        let mut tail = tails.subscribe(task);
-        assert!(tail.changed().now_or_never().is_none());
-        tails.publish(task, || chunk(0, 1));
-        assert!(tail.changed().now_or_never().is_some());
-        tail.take();
-        assert!(tail.changed().now_or_never().is_none());
-    }
-
-    #[test]
-    fn the_hub_goes_with_its_last_reader() {
-        let (tails, task) = (Tails::default(), TaskId::new());
-        let (one, two) = (tails.subscribe(task), tails.subscribe(task));
-        drop(one);
-        assert!(tails.is_watched(task));
-        drop(two);
-        assert!(!tails.is_watched(task));
-    }
-}
+mod tests;

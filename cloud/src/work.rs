@@ -148,13 +148,13 @@ async fn settle(store: &Store, worker: &dyn Worker, mut claim: Claim) {
 
 /// Says in its row what became of the work. Twice is as good as once: what counts is the newest claim.
 async fn tell(store: &Store, claim: &Claim, worked: &store::Result<Worked>) -> store::Result<()> {
-    let after = match worked {
-        Ok(Worked::Done) => return store.work_done(claim.clone()).await,
-        Ok(Worked::Again(after)) => *after,
-        Err(error) if error.may_pass() => pause(claim.tries),
-        Err(error) => return park(store, claim.clone(), error).await,
-    };
-    store.work_again(claim.clone(), UnixMicros::now().plus(after)).await
+    let now = UnixMicros::now();
+    match worked {
+        Ok(Worked::Done) => store.work_done(claim.clone()).await,
+        Ok(Worked::Again(after)) => store.work_rest(claim.clone(), now.plus(*after)).await,
+        Err(error) if error.may_pass() => store.work_again(claim.clone(), now.plus(pause(claim.tries))).await,
+        Err(error) => park(store, claim.clone(), error).await,
+    }
 }
 
 async fn park(store: &Store, claim: Claim, error: &store::Error) -> store::Result<()> {
@@ -178,7 +178,10 @@ fn pause(tries: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    };
 
     use super::*;
     use crate::store::memory::MemoryStore;
@@ -225,6 +228,45 @@ mod tests {
         sleep(10 * LEASE).await;
         add("later").await;
         assert_eq!(*worker.begun.lock().unwrap(), ["huge", "small", "later"]);
+        running.abort();
+    }
+
+    /// Does well so many times, and never again.
+    struct Tires(AtomicU32);
+
+    #[async_trait]
+    impl Worker for Tires {
+        fn kind(&self) -> &'static str {
+            "test"
+        }
+
+        async fn work(&self, _: &str) -> store::Result<Worked> {
+            let less = |left: u32| left.checked_sub(1);
+            let well = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+            well.map(|_| Worked::Again(Duration::ZERO))
+                .map_err(|_| store::Error::unavailable("it is away"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_went_well_for_long_is_tried_again_soon_after_its_first_failure() {
+        let store = Store::from(MemoryStore::new());
+        store.work_add(vec![row("test", "all", UnixMicros(1))]).await.unwrap();
+        let worker = Arc::new(Tires(AtomicU32::new(20)));
+        let running = tokio::spawn(run(store.clone(), worker, Arc::default(), Duration::from_millis(1)));
+        let kinds = ["test".to_owned()];
+        let put_off = async {
+            loop {
+                // While it is claimed this is the end of its lease, which is as far away as the longest pause.
+                let next = store.work_next(&kinds).await.unwrap().unwrap();
+                let pause = next.since(UnixMicros::now());
+                if pause > Duration::ZERO && pause <= 2 * PAUSE {
+                    return;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), put_off).await.expect("a short pause");
         running.abort();
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error as _,
     io,
     time::{Duration, Instant},
 };
@@ -14,16 +13,15 @@ use opslink::{
         AttemptPosition, LogChunk, OutputMode, Task, WatchTaskRequest, WatchTaskResponse, task_spec::Action,
         watch_task_response::Event,
     },
-    reason::Reason,
 };
 use tokio_stream::StreamExt;
-use tonic::{Code, Status, Streaming};
-use tonic_types::StatusExt;
+use tonic::{Status, Streaming};
 
 use crate::{
     connect::Client,
     exit::Exit,
     failure::Failure,
+    patience::{Patience, Setback},
     progress::{self, Progress},
     render::{self, Screen, Script},
     terminal,
@@ -32,10 +30,6 @@ use crate::{
 
 /// The cloud says something every 15 s; after three silences the connection is dead.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How long a lost cloud is waited for. The task goes on without us anyway.
-const PATIENCE: Duration = Duration::from_secs(300);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often unfinished lines are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -137,26 +131,34 @@ enum Cut {
     Complete,
     /// Nobody reads our stdout.
     Unread,
-    /// The connection is gone; another may do.
-    Lost(Failure),
+    /// Another stream, from where this one was, may do.
+    Again(Setback),
     /// Trying again cannot help.
     Fatal(Failure),
 }
 
+impl Cut {
+    fn of(status: &Status) -> Self {
+        Setback::of(status).map_or_else(Self::Fatal, Self::Again)
+    }
+
+    /// The connection is gone, or of no use, as this side sees it.
+    const fn lost(failure: Failure) -> Self {
+        Self::Again(Setback::Lost(failure))
+    }
+}
+
 impl Follower<'_> {
     async fn run(&mut self, client: &Client) -> Result<End, Failure> {
-        let mut lost_since: Option<Instant> = None;
-        let mut pause = FIRST_PAUSE;
+        let mut patience = Patience::default();
         loop {
             let mut heard = false;
             let cut = match self.open(client).await {
                 Ok(stream) => self.stream(stream, &mut heard).await,
-                Err(status) if is_transient(&status) => Cut::Lost(Failure::from_status(&status)),
-                Err(status) => Cut::Fatal(Failure::from_status(&status)),
+                Err(status) => Cut::of(&status),
             };
             if heard {
-                lost_since = None;
-                pause = FIRST_PAUSE;
+                patience.heard();
             }
             match cut {
                 Cut::Complete => {
@@ -165,22 +167,11 @@ impl Follower<'_> {
                 }
                 Cut::Unread => return Ok(End::Detached),
                 Cut::Fatal(failure) => return Err(failure),
-                Cut::Lost(failure) => {
-                    let since = *lost_since.get_or_insert_with(|| {
-                        let detail = if failure.why.is_empty() {
-                            &failure.what
-                        } else {
-                            &failure.why
-                        };
-                        terminal::warn(&text("run-reconnecting", &[("detail", detail)]));
-                        Instant::now()
-                    });
-                    if since.elapsed() > PATIENCE {
+                Cut::Again(setback) => {
+                    if let Err(failure) = patience.pause(setback).await {
                         say_detached(&self.progress.task);
                         return Err(failure);
                     }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -219,18 +210,17 @@ impl Follower<'_> {
             };
             let message = match message {
                 Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(status))) if is_transient(&status) => return Cut::Lost(Failure::from_status(&status)),
-                Ok(Some(Err(status))) => return Cut::Fatal(Failure::from_status(&status)),
+                Ok(Some(Err(status))) => return Cut::of(&status),
                 Ok(None) if self.watch.no_follow || self.progress.is_finished() => return Cut::Complete,
                 // The cloud let go of us before the end: it is about to stop.
-                Ok(None) => return Cut::Lost(Failure::local(Exit::Unreachable, "CONNECTION_LOST", &[("detail", "")])),
+                Ok(None) => return Cut::lost(Failure::local(Exit::Unreachable, "CONNECTION_LOST", &[("detail", "")])),
                 Err(_) if silent_since.elapsed() < SILENCE => match self.tick().await {
                     Ok(()) => continue,
                     Err(cut) => return cut,
                 },
                 Err(_) => {
                     let detail = text("run-silent", &[("n", &SILENCE.as_secs().to_string())]);
-                    return Cut::Lost(Failure::local(
+                    return Cut::lost(Failure::local(
                         Exit::Unreachable,
                         "CONNECTION_LOST",
                         &[("detail", &detail)],
@@ -276,7 +266,7 @@ impl Follower<'_> {
         if chunk.first_seq > wanted {
             // A gap is never shown as if it were none: ask again from where we are.
             let detail = format!("{wanted} < {}", chunk.first_seq);
-            return Err(Cut::Lost(Failure::local(
+            return Err(Cut::lost(Failure::local(
                 Exit::Unexpected,
                 "OUTPUT_GAP",
                 &[("detail", &detail)],
@@ -310,7 +300,7 @@ impl Follower<'_> {
         }
         match self.with_screen(Screen::finish).await {
             Ok(()) | Err(Cut::Complete | Cut::Unread) => Ok(()),
-            Err(Cut::Lost(failure) | Cut::Fatal(failure)) => Err(failure),
+            Err(Cut::Again(Setback::Lost(failure) | Setback::Refused(failure)) | Cut::Fatal(failure)) => Err(failure),
         }
     }
 
@@ -361,37 +351,5 @@ impl Follower<'_> {
                 &[("detail", &error.to_string())],
             ))),
         }
-    }
-}
-
-/// Says whether another connection may do better: the transport failed, or the cloud said so.
-pub(crate) fn is_transient(status: &Status) -> bool {
-    if let Some(info) = status.get_details_error_info() {
-        return Reason::from_code(&info.reason).is_some_and(Reason::retryable);
-    }
-    status.code() == Code::Unavailable || status.source().is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use tonic_types::ErrorDetails;
-
-    use super::*;
-
-    fn with_reason(code: Code, reason: &str) -> Status {
-        Status::with_error_details(
-            code,
-            "x",
-            ErrorDetails::with_error_info(reason, "opslink", HashMap::new()),
-        )
-    }
-
-    #[test]
-    fn a_lost_transport_is_tried_again_and_an_answer_is_not() {
-        assert!(is_transient(&Status::unavailable("gone")));
-        assert!(is_transient(&Status::from_error(Box::new(io::Error::other("reset")))));
-        assert!(is_transient(&with_reason(Code::Unavailable, Reason::Draining.code())));
-        assert!(!is_transient(&Status::not_found("no such task")));
-        assert!(!is_transient(&with_reason(Code::NotFound, Reason::TaskNotFound.code())));
     }
 }

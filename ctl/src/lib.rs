@@ -18,6 +18,7 @@ mod follow;
 mod input;
 mod interrupt;
 mod output;
+mod patience;
 mod progress;
 mod render;
 mod terminal;

@@ -30,6 +30,21 @@ fn check_frame(payload: &[u8]) -> Result<(), Error> {
 
 #[cfg(feature = "encode")]
 pub(super) fn native(payload: &[u8], raw_size: usize) -> Result<Vec<u8>, Error> {
+    // What a frame says of itself is in its first bytes: most bombs are told by them.
+    if let Ok(Some(found)) = zstd::zstd_safe::get_frame_content_size(payload)
+        && found != raw_size as u64
+    {
+        let expected = raw_size as u64;
+        return Err(Error::Size { expected, found });
+    }
+    let mut raw = Vec::with_capacity(raw_size);
+    native_into(payload, &mut raw)?;
+    Ok(raw)
+}
+
+/// Decompresses one frame into the room that `raw` has, and into no more: what needs more is an error.
+#[cfg(feature = "encode")]
+pub(super) fn native_into(payload: &[u8], raw: &mut Vec<u8>) -> Result<(), Error> {
     use std::cell::RefCell;
 
     // A context is some 100 KiB: one a thread, not one a chunk.
@@ -47,9 +62,8 @@ pub(super) fn native(payload: &[u8], raw_size: usize) -> Result<Vec<u8>, Error> 
             Some(decompressor) => decompressor,
             None => context.insert(zstd::bulk::Decompressor::new().map_err(inflate)?),
         };
-        let mut raw = Vec::with_capacity(raw_size);
-        decompressor.decompress_to_buffer(payload, &mut raw).map_err(inflate)?;
-        Ok(raw)
+        decompressor.decompress_to_buffer(payload, raw).map_err(inflate)?;
+        Ok(())
     })
 }
 

@@ -12,7 +12,7 @@ type Row = (&'static str, &'static str);
 const CLOUD: &[Row] = &[
     (
         "server",
-        "agents authz config crash gateway identity pki retention service status store task tls",
+        "agents authz config crash gateway identity pki retention seats service status store task tls",
     ),
     ("config", "pki task"),
     ("gateway", "status"),
@@ -29,12 +29,13 @@ const CLOUD: &[Row] = &[
     ("status", "pki store"),
     ("link", "pki"),
     ("tail", "store"),
-    ("agents", "blocking store"),
+    ("agents", "blocking seats store"),
     ("pki", "store"),
     ("authz", "store"),
     ("store", ""),
     ("blocking", ""),
     ("crash", ""),
+    ("seats", ""),
 ];
 
 /// As [`CLOUD`]. An executor sees its action and its context: no link, no journal, no launcher.

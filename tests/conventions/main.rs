@@ -1,6 +1,7 @@
 //! The conventions that rustc and clippy cannot see: file length, who may know whom, which words have one place, where
-//! wire types stop, pure modules, tests that wait instead of sleeping, crash points that are died at, messages that are
-//! complete, documents that name what exists. Each rule is a function over text, and each is shown to fail once.
+//! wire types stop, pure modules, handlers that begin with the gate, crates that may be there, workers that are told apart,
+//! tests that wait instead of sleeping, crash points that are died at, messages that are complete, documents that name what
+//! exists. Each rule is a function over text, and each is shown to fail once.
 
 #![allow(clippy::indexing_slicing, clippy::expect_used, reason = "the texts are ours")]
 
@@ -10,6 +11,8 @@ use std::{
 };
 
 mod crash_points;
+mod crates;
+mod gates;
 mod layers;
 mod messages;
 mod packages;
@@ -18,6 +21,7 @@ mod source;
 mod waiting;
 mod wire;
 mod words;
+mod workers;
 
 /// Longest a source file may be; generated code is not in the tree.
 const MAX_LINES: usize = 400;

@@ -81,6 +81,13 @@ fn members(workspace: &Table) -> Vec<String> {
         .collect()
 }
 
+/// Names of our packages.
+pub(crate) fn names() -> Vec<String> {
+    let folders = members(&manifest("."));
+    let name = |folder: &String| text(manifest(folder).get("package")?, "name");
+    folders.iter().filter_map(name).collect()
+}
+
 /// Packages that a manifest depends on by this kind of table, on whatever platform, by their own names.
 fn dependencies(manifest: &Table, workspace: &Table, kind: &str) -> Vec<String> {
     let targets = manifest.get("target").and_then(Value::as_table);

@@ -82,7 +82,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("ui-leptos/src", &[]),
 ];
 
-/// What they never name.
+/// What they never name; with a dot, a method of whatever there is.
 const IMPURE: &[&str] = &[
     "tokio",
     "sea_orm",
@@ -103,6 +103,8 @@ const IMPURE: &[&str] = &[
     "std::thread",
     "std::time::Instant::now",
     "std::time::SystemTime::now",
+    // Of an `Instant` or a `SystemTime`: it asks for the time.
+    ".elapsed",
     "crate::policy::Policy::load",
     "gloo_timers",
     "js_sys",
@@ -152,7 +154,7 @@ fn impure(crate_root: &str, module: &[&str], text: &str) -> Vec<String> {
     names(module, text)
         .iter()
         .filter(|named| {
-            IMPURE.iter().any(|path| named.is_in(path))
+            IMPURE.iter().any(|path| named.is_in(path) || named.may_bring(path))
                 || is_clock_or_luck(&named.path)
                 || (named.path.starts_with("crate::") && !may_name(crate_root, named))
         })
@@ -222,7 +224,16 @@ fn an_impure_module_is_found_whatever_its_imports_are_called() {
     assert_eq!(impure("use std::{fs as disk}; fn f() {}").len(), 1);
     assert_eq!(impure("use std::time::Instant as T; fn f() { g!(T::now()); }").len(), 1);
     assert_eq!(impure("fn f() { tokio::time::sleep(x); }").len(), 1);
-    let innocent = "use std::{io, time::{Duration, Instant}}; fn f(at: Instant) -> io::Result<()> { g(at) }
+    for glob in [
+        "use std::*;",
+        "use std::time::*;",
+        "use std::io::{self, *};",
+        "use tokio::time::*;",
+    ] {
+        assert_eq!(impure(glob).len(), 1, "{glob}");
+    }
+    let innocent = "use std::{io, collections::*, time::{Duration, Instant}};
+        fn f(at: Instant) -> io::Result<()> { g(at) }
         #[cfg(test)] mod tests { use std::fs; }";
     assert_eq!(impure(innocent), Vec::<String>::new());
 }
@@ -239,8 +250,11 @@ fn our_own_clock_and_luck_are_found() {
     assert_eq!(impure("use opslink::id::TaskId; fn f() { TaskId::default(); }"), 1);
     assert_eq!(impure("fn f() { uuid::Uuid::now_v7(); }"), 1);
     assert_eq!(impure("use uuid::Uuid; fn f() { g!(Uuid::new_v4()); }"), 1);
+    assert_eq!(impure("fn f(began: Instant) { began.elapsed(); }"), 1);
+    assert_eq!(impure("fn f(began: Instant) { g!(began.elapsed() > LIMIT); }"), 1);
     let innocent = "use opslink::{id::AttemptId, time::UnixMicros};
-        fn f(id: AttemptId, now: UnixMicros) { AttemptId::from_uuid(id.uuid()); UnixMicros(now.0); }";
+        fn f(id: AttemptId, now: UnixMicros) { AttemptId::from_uuid(id.uuid()); UnixMicros(now.0); }
+        fn g(elapsed: Duration) { h!(elapsed > LIMIT) }";
     assert_eq!(impure(innocent), 0);
 }
 

@@ -13,10 +13,12 @@ use syn::{
     visit::{self, Visit},
 };
 
+mod tests;
+
 /// A path that a file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Whole, with `::`: `std::fs::read`, `crate::store::Store`.
+    /// Whole, with `::`: `std::fs::read`, `crate::store::Store`; `std::fs::*` for everything in it.
     pub(crate) path: String,
     /// Line, from 1.
     pub(crate) line: usize,
@@ -65,6 +67,12 @@ impl Named {
         self.path
             .strip_prefix(path)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    }
+
+    /// Says whether it imports everything of a place that the path is in, so that its end can be written alone.
+    pub(crate) fn may_bring(&self, path: &str) -> bool {
+        let place = self.path.strip_suffix('*').filter(|place| place.ends_with("::"));
+        place.is_some_and(|place| path.starts_with(place))
     }
 }
 
@@ -160,7 +168,7 @@ impl Walk {
                 };
                 self.import_as(path, rename.rename.to_string(), rename.span());
             }
-            UseTree::Glob(glob) => self.note(before, glob.span(), None),
+            UseTree::Glob(glob) => self.note(&[before, &["*".to_owned()]].concat(), glob.span(), None),
         }
     }
 
@@ -173,7 +181,9 @@ impl Walk {
     /// Paths in what is no syntax tree: the words of a macro call.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut tokens = tokens.into_iter().peekable();
+        let mut dots = 0;
         while let Some(token) = tokens.next() {
+            let dots_before = std::mem::take(&mut dots);
             let ident = match token {
                 TokenTree::Group(group) => {
                     self.tokens(group.stream());
@@ -186,10 +196,17 @@ impl Walk {
                     }
                     continue;
                 }
-                TokenTree::Punct(_) => continue,
+                TokenTree::Punct(punct) => {
+                    dots = if punct.as_char() == '.' { dots_before + 1 } else { 0 };
+                    continue;
+                }
             };
             let span = ident.span();
-            let mut segments = vec![ident.to_string()];
+            // As outside of a macro; two dots are a range.
+            let mut segments = vec![match dots_before {
+                1 => format!(".{ident}"),
+                _ => ident.to_string(),
+            }];
             while matches!(tokens.peek(), Some(TokenTree::Punct(punct)) if punct.as_char() == ':') {
                 tokens.next();
                 if let Some(TokenTree::Ident(ident)) = tokens.peek() {
@@ -363,28 +380,4 @@ fn is_name(expression: &Expr) -> bool {
 
 fn segments(path: &syn::Path) -> Vec<String> {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect()
-}
-
-#[test]
-fn nested_and_renamed_imports_are_resolved() {
-    let text = "
-        use std::{fs as disk, io::{self, Read}};
-        use super::book::Info;
-        fn f() { disk::read(1); io::stdin(); Info::new(); select! { _ = disk::write(x) => {} } }
-        #[cfg(test)] mod tests { use tokio::time::sleep as nap; #[test] fn t() { nap(9); } }
-    ";
-    let named = named(text, &["task", "submit"]);
-    let has = |path: &str, in_test| named.iter().any(|named| named.path == path && named.in_test == in_test);
-    for path in [
-        "std::fs",
-        "std::fs::read",
-        "std::fs::write",
-        "std::io::stdin",
-        "crate::task::book::Info::new",
-    ] {
-        assert!(has(path, false), "{path} is not among {named:?}");
-    }
-    assert!(has("tokio::time::sleep", true));
-    assert_eq!(module_of("task/mod.rs"), ["task"]);
-    assert_eq!(module_of("lib.rs"), <[&str; 0]>::default());
 }

@@ -1,4 +1,4 @@
-//! Tests wait for named conditions and never sleep for luck; none is skipped.
+//! Tests wait for named conditions and never sleep for luck; none is skipped, and none stands where nobody runs it.
 
 use std::{fs, path::Path};
 
@@ -197,4 +197,59 @@ fn a_test_that_is_left_out_is_found_however_it_is_written() {
         left_out_of_script("test('x', () => list.map(x => x.skipped));").len(),
         0
     );
+}
+
+/// What a block of documentation is called that rustdoc takes for a test.
+const DOC_TESTS: &[&str] = &[
+    "",
+    "rust",
+    "no_run",
+    "should_panic",
+    "compile_fail",
+    "ignore",
+    "test_harness",
+];
+
+/// Lines where a block of documentation begins that would be a test: none of our commands runs those.
+fn doc_tests(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut is_open = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim_start();
+        let Some(said) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+            is_open = false;
+            continue;
+        };
+        let Some(word) = said.trim_start().strip_prefix("```") else {
+            continue;
+        };
+        is_open = !is_open;
+        let is_test = |word: &str| DOC_TESTS.contains(&word) || word.starts_with("edition");
+        if is_open && word.split([',', ' ']).all(|word| is_test(word.trim())) {
+            found.push(number);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_test_hides_in_documentation() {
+    let mut faults = Vec::new();
+    for source in files(&root(), ".rs") {
+        let lines = doc_tests(&fs::read_to_string(&source).unwrap());
+        faults.extend(lines.iter().map(|line| format!("{}:{line}", shown(&source))));
+    }
+    assert!(
+        faults.is_empty(),
+        "blocks that rustdoc takes for tests, and nobody runs: say what they are (```text)\n{}",
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn a_test_in_documentation_is_found() {
+    let tests = "/// ```\n/// f();\n/// ```\nfn f() {}\n    //! ```rust,no_run\n    //! g();\n    //! ```\n";
+    assert_eq!(doc_tests(tests), [1, 5]);
+    let others = "//! ```text\n//! a ──► b\n//! ```\n\n/// ```toml\n/// a = 1\n/// ```\nfn f() { g(\"```\") } // ```\n";
+    assert_eq!(doc_tests(others), Vec::<usize>::new());
 }

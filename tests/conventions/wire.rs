@@ -23,7 +23,9 @@ fn of_the_wire(text: &str) -> Vec<String> {
         .into_iter()
         .filter(|named| !named.in_test);
     // Whoever imports a module has named nothing in it.
-    let is_wire = |named: &source::Named| named.path.starts_with("opslink::pb::") || named.is_in("prost");
+    let is_wire = |named: &source::Named| {
+        named.path.starts_with("opslink::pb::") || named.may_bring("opslink::pb") || named.is_in("prost")
+    };
     named
         .filter(|named| is_wire(named) && !named.is_in("opslink::pb::LogChunk"))
         .map(|named| format!("{}: {}", named.line, named.path))
@@ -60,6 +62,8 @@ fn a_wire_type_is_found_however_it_is_imported() {
         "use opslink::{pb::{Task as Other}}; fn f(task: Other) {}",
         "fn f() -> opslink::pb::Task { todo() }",
         "use prost::Message;",
+        "use opslink::pb::*; fn f(request: CreateTaskRequest) {}",
+        "use opslink::*; fn f(task: pb::Task) {}",
     ] {
         assert!(!of_the_wire(text).is_empty(), "{text}");
     }

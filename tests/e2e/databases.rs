@@ -132,9 +132,12 @@ fn a_second_cloud_on_one_postgres_is_refused_until_the_first_is_gone() -> Result
 
 #[test]
 fn a_cloud_whose_database_another_one_took_ends_with_the_reason() -> Result<()> {
-    const HOLDERS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    // Sessions that are at work hold another lock, which is shared.
+    const HOLDERS: &str =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted";
     const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'opslink-cloud lock %'";
-    const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks \
+                       WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted";
     let mut postgres = Database::postgres()?;
     let url = postgres.url();
     let mut fleet = Fleet::start_with(&[], |options| options.database_url = Some(url.clone()))?;

@@ -3,120 +3,38 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use opslink::pb;
-use opslink_harness::Fleet;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
-    runtime::Runtime,
+use opslink_harness::{Fleet, wait::wait_for};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
+use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, transport::Channel};
 
-use crate::support::{LIMIT, shell};
+use crate::{
+    flood::{self, Encrypted, Flood, runtime},
+    support::{LIMIT, shell},
+};
 
-/// Silent connections of the flood. The machine allows 20,000 open files to a process.
-const SILENT: usize = 5_000;
-/// Handshakes that are begun and go no further, from each address, and the addresses.
-const BEGUN: usize = 20;
-const SOURCES: u8 = 100;
 /// Tries of which the middle one counts.
 const TRIES: usize = 7;
-
-/// Connections that bring nothing.
-struct Flood {
-    runtime: Runtime,
-    open: Vec<TcpStream>,
-}
-
-async fn silent(from: [u8; 4], to: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    Ok(socket.connect(to).await?)
-}
-
-/// The first words of a client, as they stand on the wire.
-fn hello() -> Result<Vec<u8>> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into()?)?;
-    let mut hello = Vec::new();
-    while client.wants_write() {
-        client.write_tls(&mut hello)?;
-    }
-    Ok(hello)
-}
-
-async fn begun(from: [u8; 4], to: SocketAddr, hello: &[u8]) -> Result<TcpStream> {
-    let mut stream = silent(from, to).await?;
-    stream.write_all(hello).await?;
-    Ok(stream)
-}
-
-/// Takes whatever the cloud says, and begins again when it has ended the connection.
-async fn begin_again(mut stream: TcpStream, from: [u8; 4], to: SocketAddr, hello: Arc<[u8]>) -> Result<()> {
-    loop {
-        let mut answer = Vec::new();
-        // It may also be reset.
-        let _ = stream.read_to_end(&mut answer).await;
-        stream = begun(from, to, &hello).await?;
-    }
-}
-
-fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    Ok(builder.worker_threads(1).enable_all().build()?)
-}
-
-impl Flood {
-    /// Handshakes from many addresses that are begun and go no further; what the cloud ends is begun again.
-    fn of_hellos(to: SocketAddr) -> Result<Self> {
-        let hello: Arc<[u8]> = hello()?.into();
-        let runtime = runtime()?;
-        runtime.block_on(async {
-            for _ in 0..BEGUN {
-                for last in 1..=SOURCES {
-                    let from = [127, 0, 1, last];
-                    let first = begun(from, to, &hello).await?;
-                    // Ends with the runtime.
-                    tokio::spawn(begin_again(first, from, to, Arc::clone(&hello)));
-                }
-            }
-            anyhow::Ok(())
-        })?;
-        Ok(Self {
-            runtime,
-            open: Vec::new(),
-        })
-    }
-
-    /// Connections from this address on which nothing is said.
-    fn of_silence(from: [u8; 4], to: SocketAddr) -> Result<Self> {
-        let runtime = runtime()?;
-        let open = runtime.block_on(async {
-            let mut open = Vec::with_capacity(SILENT);
-            for _ in 0..SILENT {
-                open.push(silent(from, to).await?);
-            }
-            anyhow::Ok(open)
-        })?;
-        ensure!(open.len() == SILENT, "the flood is there");
-        Ok(Self { runtime, open })
-    }
-
-    fn stop(self) {
-        drop(self.open);
-        self.runtime.shutdown_background();
-    }
-}
+/// Rounds of which one has to be good.
+const ROUNDS: usize = 3;
+/// Open files that a cloud may have more than before, when a flood is over.
+const FILES: usize = 32;
+/// Addresses of strangers, and how many of their connections are more than there may be in all, 128, and go on being it.
+const STRANGE_SOURCES: u8 = 4;
+const STRANGERS: usize = 200;
 
 /// The usual time of a small task.
 fn usual(fleet: &Fleet) -> Result<Duration> {
@@ -142,25 +60,40 @@ fn resident(fleet: &Fleet) -> Result<u64> {
     Ok(kib << 10)
 }
 
-fn under_a_flood(start: impl FnOnce(SocketAddr) -> Result<Flood>) -> Result<()> {
+/// Open files of the cloud.
+fn files(fleet: &Fleet) -> Result<usize> {
+    let id = fleet.cloud.id().context("a cloud that runs")?;
+    Ok(std::fs::read_dir(format!("/proc/{id}/fd"))?.count())
+}
+
+fn under_a_flood(start: impl Fn(SocketAddr) -> Result<Flood>) -> Result<()> {
     let fleet = Fleet::start(&[("prod", "env=prod")])?;
     let to: SocketAddr = fleet.cloud.address().parse()?;
-    let before = usual(&fleet)?;
-    let memory = resident(&fleet)?;
-    let flood = start(to)?;
-    let during = usual(&fleet)?;
-    let grown = resident(&fleet)?.saturating_sub(memory);
-    eprintln!("{before:?} before, {during:?} during, {} MiB more", grown >> 20);
-    // The second addend is what a loaded machine adds to any two measurements.
-    ensure!(
-        during <= before * 2 + Duration::from_millis(50),
-        "{before:?} before, {during:?} during"
-    );
-    ensure!(grown <= 64 << 20, "{} MiB more", grown >> 20);
-    flood.stop();
-    // Nothing of it stays: the same agent holds the same link.
-    shell(&fleet.ctl, "prod", &["true"])?.expect(0)?;
-    Ok(())
+    usual(&fleet)?;
+    let (memory, few) = (resident(&fleet)?, files(&fleet)? + FILES);
+    let mut rounds = Vec::new();
+    // Two times are compared on a machine that does other work as well. A flood that delays does so in every round, and that
+    // work does not: one round within the limit is enough. What does not depend on time has to hold in each.
+    for _ in 0..ROUNDS {
+        let before = usual(&fleet)?;
+        let flood = start(to)?;
+        let during = usual(&fleet)?;
+        let grown = resident(&fleet)?.saturating_sub(memory);
+        eprintln!("{before:?} before, {during:?} during, {} MiB more", grown >> 20);
+        ensure!(grown <= 64 << 20, "{} MiB more", grown >> 20);
+        flood.stop()?;
+        // Nothing of it stays: the same agent holds the same link.
+        wait_for("the cloud to be rid of the flood", LIMIT, || {
+            files(&fleet).is_ok_and(|open| open <= few)
+        })?;
+        shell(&fleet.ctl, "prod", &["true"])?.expect(0)?;
+        // The second addend is what a loaded machine adds to any two measurements.
+        if during <= before * 2 + Duration::from_millis(50) {
+            return Ok(());
+        }
+        rounds.push((before, during));
+    }
+    bail!("before and during: {rounds:?}")
 }
 
 #[test]
@@ -174,10 +107,52 @@ fn silent_connections_from_ones_own_address_delay_nobody() -> Result<()> {
     under_a_flood(|to| Flood::of_silence([127, 0, 0, 1], to))
 }
 
+/// Each was kept as far as it had come, up to 64 KiB: 170 MiB of 2,400.
+#[test]
+fn greetings_without_an_end_take_no_memory() -> Result<()> {
+    under_a_flood(Flood::of_half_greetings)
+}
+
 /// A1: a hundred addresses with begun handshakes delayed everybody's by seven seconds.
 #[test]
 fn handshakes_that_go_no_further_delay_nobody() -> Result<()> {
     under_a_flood(Flood::of_hellos)
+}
+
+/// HIGH 1: above 128 strangers the oldest of all went, so four addresses with fifty connections a second each ended whatever
+/// took longer than half a second.
+#[test]
+fn strangers_that_ask_for_nothing_end_no_request_of_another() -> Result<()> {
+    let fleet = Fleet::start(&[])?;
+    let to: SocketAddr = fleet.cloud.address().parse()?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(fleet.cloud.data().join("ca.pem"))?)?;
+    let config = flood::config(roots)?;
+    let (strangers, made) = (runtime()?, Arc::<AtomicUsize>::default());
+    for last in 1..=STRANGE_SOURCES {
+        let (config, made) = (Arc::clone(&config), Arc::clone(&made));
+        // Ends with the runtime.
+        strangers.spawn(flood::ask_for_nothing([127, 0, 2, last], to, config, made));
+    }
+    let have_come = |count: usize| wait_for("strangers to come", LIMIT, || made.load(Ordering::Relaxed) >= count);
+    have_come(STRANGERS)?;
+    let runtime = runtime()?;
+    let mut honest = runtime.block_on(Encrypted::open([127, 0, 0, 1], to, &config))?;
+    runtime.block_on(honest.say("GET / HTTP/1.1\r\nhost: localhost\r\n"))?;
+    let before = made.load(Ordering::Relaxed);
+    // The rest of it takes two seconds, and nothing comes meanwhile, not even an end.
+    let early = runtime.block_on(async { timeout(Duration::from_secs(2), honest.take()).await });
+    ensure!(early.is_err(), "{early:?} before the request was whole");
+    have_come(before + STRANGERS)?;
+    runtime.block_on(async {
+        honest.say("connection: close\r\n\r\n").await?;
+        while honest.take().await? && !honest.said.starts_with(b"HTTP/1.1 ") {}
+        anyhow::Ok(())
+    })?;
+    let said = String::from_utf8_lossy(&honest.said);
+    ensure!(said.starts_with("HTTP/1.1 "), "{said}");
+    strangers.shutdown_background();
+    Ok(())
 }
 
 /// After TLS, a connection that never asks for anything is closed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
+    lives::{DeathNumber, Lives},
     net::{CLOUD, Counts},
     plan::{AGENTS, RETURN_WITHIN},
     stage::Stage,
@@ -31,11 +32,13 @@ pub(crate) enum Kind {
     StoreAway,
     /// The disk of an agent's machine is full.
     DiskFull,
+    /// The cloud is not run, and goes on without being started again.
+    CloudStandsStill,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::TwoWay,
         Self::OneWayUp,
         Self::OneWayDown,
@@ -45,7 +48,11 @@ impl Kind {
         Self::LinkCut,
         Self::StoreAway,
         Self::DiskFull,
+        Self::CloudStandsStill,
     ];
+
+    /// Those that may befall any run: all but the last.
+    const OF_ANY_RUN: usize = Self::ALL.len() - 1;
 }
 
 /// One fault of a run.
@@ -56,6 +63,10 @@ pub(crate) struct Fault {
     at: Duration,
     until: Duration,
     state: State,
+    /// It was seen to do what it should.
+    bit: bool,
+    /// Of whoever it killed.
+    death: Option<DeathNumber>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,12 +79,13 @@ enum State {
     Over,
 }
 
-/// A fault that did what it should.
+/// A fault that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fired {
     /// Which kind.
     pub(crate) kind: Kind,
-    /// Bytes were sent into it, and did not arrive while it lasted.
+    /// It was seen to do what it should: bytes were sent into it and did not arrive, somebody who ran died and came back,
+    /// the store or the disk refused something.
     pub(crate) bit: bool,
 }
 
@@ -96,7 +108,7 @@ impl Fault {
                 } else {
                     rng.u64(2_500..9_000)
                 });
-                let kind = Kind::ALL[rng.usize(0..Kind::ALL.len())];
+                let kind = Kind::ALL[rng.usize(0..Kind::OF_ANY_RUN)];
                 let fault = Self::new(kind, AGENTS[rng.usize(0..AGENTS.len())], at, lasts);
                 at = fault.until + Duration::from_millis(rng.u64(100..3_000));
                 fault
@@ -112,6 +124,8 @@ impl Fault {
             at,
             until: at + lasts,
             state: State::Due,
+            bit: false,
+            death: None,
         }
     }
 
@@ -120,13 +134,18 @@ impl Fault {
         self.until
     }
 
+    /// Says whether it is one of this kind.
+    pub(crate) fn is_of(&self, kind: Kind) -> bool {
+        self.kind == kind
+    }
+
     /// Says whether it is one of this kind that concerns the agent.
     pub(crate) fn is(&self, kind: Kind, agent: &str) -> bool {
-        self.kind == kind && self.agent == agent
+        self.is_of(kind) && self.agent == agent
     }
 
     /// Begins, watches or ends it, as the time is. `now` counts from the start of the work.
-    pub(crate) fn step(&mut self, stage: &mut Stage<'_, '_>, now: Duration) -> Option<Fired> {
+    pub(crate) fn step(&mut self, stage: &mut Stage<'_, '_>, now: Duration) {
         let counts = stage.shared.meter.of(self.agent);
         match self.state {
             State::Due if now >= self.at => {
@@ -136,14 +155,12 @@ impl Fault {
             }
             State::Begun(_) if now >= self.at + LATENCY_MAX * 2 => self.state = State::Settled(counts),
             State::Settled(before) if now >= self.until => {
-                let fired = self.end(stage, before, counts);
+                self.bit = self.end(stage, before, counts);
                 stage.shared.trace(format!("{:?} of {} ends", self.kind, self.agent));
                 self.state = State::Over;
-                return Some(fired);
             }
             State::Due | State::Begun(_) | State::Settled(_) | State::Over => {}
         }
-        None
     }
 
     /// Says whether nothing is left to do.
@@ -151,30 +168,47 @@ impl Fault {
         self.state == State::Over
     }
 
-    fn begin(&self, stage: &mut Stage<'_, '_>) {
+    /// What it came to by the end of the run, if it is over: whoever died may come back late.
+    pub(crate) fn fired(&self, lives: &Lives) -> Option<Fired> {
+        let bit = match self.kind {
+            Kind::AgentCrash | Kind::CloudCrash => self.death.is_some_and(|death| lives.came_back(death)),
+            Kind::TwoWay
+            | Kind::OneWayUp
+            | Kind::OneWayDown
+            | Kind::Hold
+            | Kind::LinkCut
+            | Kind::StoreAway
+            | Kind::DiskFull
+            | Kind::CloudStandsStill => self.bit,
+        };
+        self.is_over().then_some(Fired { kind: self.kind, bit })
+    }
+
+    fn begin(&mut self, stage: &mut Stage<'_, '_>) {
         let sim = &mut *stage.sim;
         match self.kind {
             Kind::TwoWay => sim.partition(self.agent, CLOUD),
             Kind::OneWayUp => sim.partition_oneway(self.agent, CLOUD),
             Kind::OneWayDown => sim.partition_oneway(CLOUD, self.agent),
             Kind::Hold => sim.hold(self.agent, CLOUD),
-            Kind::AgentCrash => stage.graves.bury(sim, self.agent, Some(self.until)),
-            Kind::CloudCrash => stage.graves.bury(sim, CLOUD, Some(self.until)),
+            Kind::AgentCrash => self.death = stage.graves.bury(sim, self.agent, Some(self.until)),
+            Kind::CloudCrash => self.death = stage.graves.bury(sim, CLOUD, Some(self.until)),
             Kind::LinkCut => stage.shared.cut(self.agent),
-            Kind::StoreAway => stage.weather.set_away(true),
+            Kind::StoreAway => stage.weather.go_away(),
             Kind::DiskFull => {
                 stage.machine(self.agent).set_disk_full(true);
             }
+            Kind::CloudStandsStill => stage.process().stand_still(),
         }
     }
 
-    /// Ends it and proves that it was there.
-    fn end(&self, stage: &mut Stage<'_, '_>, before: Counts, after: Counts) -> Fired {
+    /// Ends it, and says whether it was seen to be there.
+    fn end(&self, stage: &mut Stage<'_, '_>, before: Counts, after: Counts) -> bool {
         let sim = &mut *stage.sim;
         let up_is_dead = before.up_received == after.up_received;
         let down_is_dead = before.down_received == after.down_received;
         let sent = (after.up_sent > before.up_sent, after.down_sent > before.down_sent);
-        let bit = match self.kind {
+        match self.kind {
             Kind::TwoWay => {
                 sim.repair(self.agent, CLOUD);
                 assert!(
@@ -198,26 +232,23 @@ impl Fault {
                 assert!(up_is_dead && down_is_dead, "bytes passed a hold: {before:?} {after:?}");
                 sent.0 || sent.1
             }
-            // Whoever buried them brings them back.
-            Kind::AgentCrash => true,
-            Kind::CloudCrash => {
-                self.count_if_long(stage, "cloud was dead for long");
-                true
-            }
+            // Whoever buried them brings them back, which is seen later.
+            Kind::AgentCrash | Kind::CloudCrash => false,
             Kind::LinkCut => stage.shared.was_cut(self.agent),
             Kind::StoreAway => {
-                stage.weather.set_away(false);
-                self.count_if_long(stage, "store was away for long");
-                true
+                let away = stage.weather.come_back();
+                if away.lasted() > RETURN_WITHIN {
+                    stage.shared.tally.count("store was away for long");
+                }
+                away.was_noticed()
             }
             Kind::DiskFull => stage.machine(self.agent).set_disk_full(false),
-        };
-        Fired { kind: self.kind, bit }
-    }
-
-    fn count_if_long(&self, stage: &Stage<'_, '_>, what: &'static str) {
-        if self.until - self.at > RETURN_WITHIN {
-            stage.shared.tally.count(what);
+            Kind::CloudStandsStill => {
+                stage.process().go_on();
+                let is_silent = before.down_sent == after.down_sent;
+                assert!(is_silent, "a cloud that stood still spoke: {before:?} {after:?}");
+                sent.0
+            }
         }
     }
 }

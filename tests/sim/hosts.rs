@@ -16,7 +16,7 @@ use opslink_cloud::{
     server::{Cloud, Settings},
     store::Store,
     task,
-    tls::{self, Limits},
+    tls::{self, Limits, Listener},
 };
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,9 +32,14 @@ use crate::{
 /// Between two starts of a program that could not start, as a supervisor waits.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 
-/// The cloud, started again until it starts.
+/// The cloud on a host of its own.
 pub(crate) async fn cloud(store: Store, shared: Shared) -> turmoil::Result {
     let door = Door::open(shared.meter.clone()).await?;
+    cloud_behind(door, store, shared).await
+}
+
+/// The cloud, started again until it starts.
+pub(crate) async fn cloud_behind(door: impl Listener, store: Store, shared: Shared) -> turmoil::Result {
     let stop = CancellationToken::new();
     let cloud = loop {
         match Cloud::assemble(store.clone(), settings(&shared), stop.clone()).await {
@@ -44,6 +49,10 @@ pub(crate) async fn cloud(store: Store, shared: Shared) -> turmoil::Result {
         sleep(RESTART_AFTER).await;
     };
     shared.trace("the cloud is there");
+    let was_dead = shared.lives.is_at_work(CLOUD, shared.now());
+    if was_dead.is_some_and(|time| time > RETURN_WITHIN) {
+        shared.tally.count("cloud was dead for long");
+    }
     let cutter = {
         let (cloud, shared) = (cloud.clone(), shared.clone());
         async move {
@@ -107,6 +116,7 @@ pub(crate) async fn agent(
     shared: Shared,
 ) -> turmoil::Result {
     let name = AGENTS[at];
+    shared.lives.is_at_work(name, shared.now());
     let dialer = Arc::new(Dialer {
         host: name.into(),
         meter: shared.meter.clone(),

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -34,8 +34,8 @@ pub(crate) struct Machine {
     shared: Shared,
     victims: Victims,
     death: Mutex<Death>,
-    disk_is_full: AtomicBool,
-    disk_bit: AtomicBool,
+    /// Writes that there was no space for, when the disk was filled or emptied last.
+    refused_before: AtomicU64,
 }
 
 /// When the agent's process dies.
@@ -65,8 +65,7 @@ impl Machine {
             shared: shared.clone(),
             victims: victims.clone(),
             death: Mutex::new(death),
-            disk_is_full: AtomicBool::new(false),
-            disk_bit: AtomicBool::new(false),
+            refused_before: AtomicU64::new(0),
         })
     }
 
@@ -80,26 +79,22 @@ impl Machine {
         }
     }
 
-    /// Fills the disk, or makes room on it. Says whether there was anything to write meanwhile.
+    /// Fills the disk, or makes room on it. Says whether a write found no space since this was done last.
     pub(crate) fn set_disk_full(&self, full: bool) -> bool {
-        self.disk_is_full.store(full, Ordering::Relaxed);
         self.inner.set_disk_full(full);
-        self.disk_bit.swap(false, Ordering::Relaxed)
+        let refused = self.inner.writes_refused();
+        refused > self.refused_before.swap(refused, Ordering::Relaxed)
     }
 
     /// Says whether the agent's process dies at this step.
     fn dies(&self) -> bool {
-        if self.disk_is_full.load(Ordering::Relaxed) {
-            self.disk_bit.store(true, Ordering::Relaxed);
-        }
         let mut guard = self.death.lock().unwrap();
         let death = &mut *guard;
         if self.shared.is_over() || death.kills == KILLS_MAX || death.rng.u32(0..1_000) >= death.per_thousand {
             return false;
         }
         death.kills += 1;
-        self.shared.tally.count("agent died at its launcher");
-        self.victims.kill(self.agent);
+        self.victims.kill(self.agent, "agent died at its launcher");
         true
     }
 }

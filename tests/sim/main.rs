@@ -3,10 +3,12 @@
 //!
 //! Each run draws tasks, people who create, cancel, retry and go away in the middle of it, and trouble: partitions both
 //! ways and one way, holds, links that the cloud closes; a store that is slow, refuses, or does something and cannot say
-//! so; a store or a cloud that is away for longer than anybody is waited for; a database that goes back in time; signals
-//! that nobody hears; processes that die between any two steps; disks that fill; agents that are removed or never come
-//! back. Then the trouble ends, and `check` says what must be true. Runners live on hosts of their own, as runner
-//! processes do, so nothing but the last three may lose an attempt.
+//! so, and one of whose rows cannot be read; a store or a cloud that is away for longer than anybody is waited for, and a
+//! cloud that stands still for so long; a database that goes back in time; signals that nobody hears; processes that die
+//! between any two steps; disks that fill; agents that are removed or never come back. Then the trouble ends, and `check`
+//! says what must be true. Runners live on hosts of their own, as runner processes do, so only a database that goes back in
+//! time and an agent that does not come back may lose an attempt, and only the execution whose row could not be read is
+//! excepted from all that is promised.
 //!
 //! `OPSLINK_SIM_SEED=7 cargo test -p opslink --test sim` does one run and prints its trace; `OPSLINK_SIM_SEEDS=20000` does
 //! that many. Design 03, layer 2. The store is the one in memory: SQLite does not work under a paused clock.
@@ -21,14 +23,17 @@
 
 mod api;
 mod check;
+mod damage;
 mod deaf;
 mod faults;
 mod hosts;
+mod lives;
 mod machine;
 mod net;
 mod outage;
 mod people;
 mod plan;
+mod process;
 mod record;
 mod recorder;
 mod script;

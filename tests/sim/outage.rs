@@ -1,5 +1,5 @@
 //! An outage that is longer than all the times after which somebody is given up: the store answers nobody, or the cloud
-//! is dead. Agents and what runs there were never away.
+//! is dead, or stands still. Agents and what runs there were never away.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use opslink::task::FakeStep;
 
 use crate::{
     faults::{Fault, Kind},
-    plan::{AGENTS, Deed, Errand, Plan},
+    plan::{AGENTS, Deed, Errand, Plan, Standstill},
     script::{Job, LONG},
 };
 
 /// One run in so many has an outage: a run takes twice as long with it.
 const ONE_IN: u32 = 12;
+/// The same of a cloud that stands still.
+const STANDS_STILL_ONE_IN: u32 = 10;
 /// Longer than an agent pauses between two dials, than a task may take to its start, and than a cloud waits for the
 /// agents to return; with the first pause after it also longer than a machine may be gone. In milliseconds.
 const LASTS_MS: std::ops::Range<u64> = 78_000..86_000;
@@ -26,10 +28,7 @@ impl Plan {
         if rng.u32(0..ONE_IN) != 0 {
             return;
         }
-        // By then people have been told what they asked for, and its tasks have begun.
-        let at = self.over_at + Duration::from_millis(rng.u64(2_000..3_000));
-        let lasts = Duration::from_millis(rng.u64(LASTS_MS));
-        self.only_the_cloud_is_away = self.faults.is_empty() && self.failover.is_none() && self.agent_kills == 0;
+        let (at, lasts) = self.draw_time(rng);
         if rng.bool() {
             self.store_is_away_for = lasts;
             self.faults.push(Fault::new(Kind::StoreAway, AGENTS[0], at, lasts));
@@ -46,6 +45,35 @@ impl Plan {
         }
         self.draw_tasks(rng, at, lasts);
         self.over_at = at + lasts;
+    }
+
+    /// Draws, for some runs, a cloud that stands still for so long. One that never dies, and that has no other outage.
+    pub(crate) fn draw_standstill(&mut self, rng: &mut Rng) {
+        let dies = self.mood.kills > 0
+            || self.failover.is_some()
+            || self.faults.iter().any(|fault| fault.is_of(Kind::CloudCrash));
+        let has_outage = self.store_is_away_for > Fault::LONGEST;
+        if rng.u32(0..STANDS_STILL_ONE_IN) != 0 || dies || has_outage {
+            return;
+        }
+        let (at, lasts) = self.draw_time(rng);
+        self.standstill = Some(match rng.bool() {
+            true => Standstill::Stopped,
+            false => Standstill::Suspended,
+        });
+        let fault = Fault::new(Kind::CloudStandsStill, AGENTS[0], at, lasts);
+        self.faults.push(fault);
+        self.draw_tasks(rng, at, lasts);
+        self.over_at = at + lasts;
+    }
+
+    /// When it begins, and for how long it lasts.
+    fn draw_time(&mut self, rng: &mut Rng) -> (Duration, Duration) {
+        // By then people have been told what they asked for, and its tasks have begun.
+        let at = self.over_at + Duration::from_millis(rng.u64(2_000..3_000));
+        let lasts = Duration::from_millis(rng.u64(LASTS_MS));
+        self.only_the_cloud_is_away = self.faults.is_empty() && self.failover.is_none() && self.agent_kills == 0;
+        (at, lasts)
     }
 
     /// Some that run all the time, as many as there are slots at most, and some that come too late for their turn.

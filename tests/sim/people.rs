@@ -14,6 +14,7 @@ use crate::{
     api::{Api, Tried, reason_of},
     plan::{AGENTS, DOOMED, Deed, Errand, Fate, LOST_AFTER, RETURN_WITHIN},
     record::{Answer, Word},
+    recorder::Run,
     script::probe,
     shared::Shared,
 };
@@ -21,6 +22,9 @@ use crate::{
 /// Longest wait for every end once all trouble is over: the longest pause between two dials, the time after which a
 /// machine is given up, and some seconds.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60 + LOST_AFTER.as_secs() + RETURN_WITHIN.as_secs() + 35);
+/// When what became of an execution whose row could not be read has come, once its work is over: some looks of the sweep,
+/// and a dial.
+const DAMAGED_RESTS_AFTER: Duration = Duration::from_secs(20);
 /// Looks, half a second apart, until comparisons must be done: one that the store interrupted is begun again when its
 /// lease of 60 s has ended.
 const COMPARED_AFTER: u32 = 150;
@@ -268,6 +272,9 @@ async fn settle(shared: &Shared, api: &mut Api) {
         let (mut open, mut unverified) = (Vec::new(), 0);
         for task in tasks(api).await {
             for execution in executions(api, &task).await {
+                if shared.is_damaged(&task.reason, &execution.agent_name) {
+                    continue;
+                }
                 let state = ExecutionState::try_from(execution.state()).expect("a known state");
                 if !state.is_terminal() {
                     open.push(format!(
@@ -284,6 +291,9 @@ async fn settle(shared: &Shared, api: &mut Api) {
             }
         }
         let waited = UnixMicros::now().since(began);
+        if !damaged_rests(shared, waited) {
+            open.push("what cannot be read may be at work".to_owned());
+        }
         // What must be verified is the checker's business; here it is only given its time.
         if open.is_empty() && (unverified == 0 || waited_for_comparison == COMPARED_AFTER) {
             shared.trace("everything has ended");
@@ -299,6 +309,15 @@ async fn settle(shared: &Shared, api: &mut Api) {
         );
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// Says whether the execution whose row could not be read has no slot any more, whatever the store says of it.
+fn damaged_rests(shared: &Shared, waited: Duration) -> bool {
+    let Some((job, agent)) = shared.damaged() else {
+        return true;
+    };
+    let is_at_work = |run: &Run| run.agent == agent && run.marker == job.marker && run.ended.is_none();
+    waited >= DAMAGED_RESTS_AFTER && !shared.record.runs().values().flatten().any(is_at_work)
 }
 
 /// Takes every slot of every agent that is left, at the same time.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
+    damage::Damage,
     faults::{Fault, Kind},
     script::Job,
 };
@@ -58,6 +59,19 @@ pub(crate) struct Plan {
     pub(crate) only_the_cloud_is_away: bool,
     /// Of signals within the cloud.
     pub(crate) deafness: Deafness,
+    /// The cloud is one that can stand still, and does so in this way.
+    pub(crate) standstill: Option<Standstill>,
+    /// The row of one execution cannot be read.
+    pub(crate) damage: Option<Damage>,
+}
+
+/// How a cloud stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standstill {
+    /// Its process is stopped: all clocks go on meanwhile.
+    Stopped,
+    /// Its machine is suspended: the clock on the wall goes on, the one that counts from the start does not.
+    Suspended,
 }
 
 /// Which signals within the cloud get lost.
@@ -231,8 +245,13 @@ impl Plan {
                 of_thousand: if rng.u32(0..3) == 0 { rng.u32(50..1_001) } else { 0 },
                 seed: rng.u64(..),
             },
+            standstill: None,
+            damage: None,
         };
         plan.draw_outage(rng);
+        // What came later is drawn last: a seed that has none of it is the run that it was.
+        plan.draw_standstill(rng);
+        plan.draw_damage(rng);
         plan
     }
 

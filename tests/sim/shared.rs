@@ -12,7 +12,7 @@ use std::{
 use opslink::{pb, time::UnixMicros};
 use rustls::pki_types::CertificateDer;
 
-use crate::{api::Api, net::Meter, plan::Plan, record::Record, script::Job, tally::Tally};
+use crate::{api::Api, lives::Lives, net::Meter, plan::Plan, record::Record, script::Job, tally::Tally};
 
 /// An API token that exists from the start.
 pub(crate) const API_TOKEN: &str = "olp_simulation";
@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) record: Record,
     /// What went wrong.
     pub(crate) tally: Tally,
+    /// Who died, and who came back.
+    pub(crate) lives: Lives,
     /// Agents that were welcomed.
     pub(crate) ups: Mutex<BTreeSet<&'static str>>,
     /// Id of the first task, once it is known.
@@ -42,6 +44,7 @@ pub(crate) struct Inner {
     /// When the work began.
     pub(crate) work_began: Mutex<Option<UnixMicros>>,
     over: AtomicBool,
+    damaged: AtomicBool,
     now: AtomicI64,
     base: UnixMicros,
     root: CertificateDer<'static>,
@@ -66,12 +69,14 @@ impl Shared {
             meter: Meter::default(),
             record: Record::default(),
             tally,
+            lives: Lives::default(),
             ups: Mutex::default(),
             first_task: Mutex::default(),
             watched: Mutex::default(),
             watched_to_the_end: AtomicBool::default(),
             work_began: Mutex::default(),
             over: AtomicBool::default(),
+            damaged: AtomicBool::default(),
             now: AtomicI64::new(base.0),
             base,
             root,
@@ -126,6 +131,22 @@ impl Shared {
         if !self.over.swap(true, Ordering::Relaxed) {
             self.trace("all trouble is over");
         }
+    }
+
+    /// The row of the plan's execution could not be read, for a moment at least.
+    pub(crate) fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// The execution whose row could not be read: task and agent. It may come to anything.
+    pub(crate) fn damaged(&self) -> Option<(&Job, &'static str)> {
+        self.plan.damaged().filter(|_| self.damaged.load(Ordering::Relaxed))
+    }
+
+    /// Says whether this execution is that one.
+    pub(crate) fn is_damaged(&self, task: &str, agent: &str) -> bool {
+        self.damaged()
+            .is_some_and(|(job, on)| job.name() == task && on == agent)
     }
 
     /// Asks the cloud to close an agent's link.

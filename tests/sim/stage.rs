@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use turmoil::Sim;
 
-use crate::{machine::Machine, plan::AGENTS, shared::Shared, victims::Graves, weather::Weather};
+use crate::{machine::Machine, plan::AGENTS, process::Process, shared::Shared, victims::Graves, weather::Weather};
 
 /// See the module.
 pub(crate) struct Stage<'a, 'sim> {
@@ -18,6 +18,8 @@ pub(crate) struct Stage<'a, 'sim> {
     pub(crate) weather: &'a Weather,
     /// The machines, in the order of their agents.
     pub(crate) machines: &'a [Arc<Machine>],
+    /// The cloud, when it is one that can stand still.
+    pub(crate) process: Option<&'a mut Process>,
 }
 
 impl Stage<'_, '_> {
@@ -25,5 +27,10 @@ impl Stage<'_, '_> {
     pub(crate) fn machine(&self, agent: &str) -> &Machine {
         let at = AGENTS.iter().position(|name| *name == agent).expect("a known agent");
         &self.machines[at]
+    }
+
+    /// The cloud, of a plan in which it stands still.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        self.process.as_deref_mut().expect("a cloud that can stand still")
     }
 }

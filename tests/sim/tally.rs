@@ -11,16 +11,18 @@ pub(crate) struct Tally(Arc<Mutex<BTreeMap<&'static str, u32>>>);
 
 impl Tally {
     /// Every kind of trouble that a large set of runs must have seen, beside those of [`crate::faults::Kind`].
-    pub(crate) const ALL: [&'static str; 14] = [
+    pub(crate) const ALL: [&'static str; 16] = [
+        "agent died at its launcher",
         "agent never came back",
         "agent was removed",
         "big row",
         "cloud died at the store",
+        "cloud stood still for long",
         "cloud was dead for long",
         "database went back in time",
-        "disk was full",
         "person hung up",
         "person vanished",
+        "row was not readable",
         "signal was lost",
         "store lost an answer",
         "store refused",

@@ -1,5 +1,5 @@
 //! The store as a database is: it takes its time, refuses, does something and cannot say so, and the process that asked
-//! dies while it waits. A seed decides at each point of each call.
+//! dies while it waits. A seed decides at each point of each call. It may be away altogether, and one of its rows damaged.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,7 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use fastrand::Rng;
-use opslink::reason::Reason;
+use opslink::{
+    id::{AgentId, TaskId},
+    reason::Reason,
+    time::UnixMicros,
+};
 use opslink_cloud::store::{
     self,
     memory::{Faults, Point},
@@ -27,14 +31,41 @@ struct State {
     mood: Mood,
     rng: Rng,
     bad: bool,
-    away: bool,
+    /// Absent: it is here.
+    away: Option<Away>,
     kills: u32,
+    damaged: Option<(TaskId, AgentId)>,
+}
+
+/// What was seen of a time in which the store was away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Away {
+    /// The first and the last call that was refused for that reason.
+    refused: Option<(UnixMicros, UnixMicros)>,
+}
+
+impl Away {
+    fn refuse(&mut self, now: UnixMicros) {
+        let first = self.refused.map_or(now, |(first, _)| first);
+        self.refused = Some((first, now));
+    }
+
+    /// Says whether anybody noticed it.
+    pub(crate) fn was_noticed(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// From the first refusal to the last.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.refused.map_or(Duration::ZERO, |(first, last)| last.since(first))
+    }
 }
 
 enum Turn {
     Nothing,
     Yield(u32),
     Wait(Duration),
+    Away,
     Refuse,
     Lose,
     Die,
@@ -47,8 +78,9 @@ impl Weather {
             mood,
             rng: Rng::with_seed(seed ^ 0x5357_4f52_4d00),
             bad: false,
-            away: false,
+            away: None,
             kills: 0,
+            damaged: None,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -65,12 +97,22 @@ impl Weather {
     /// From here on it is good.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock().unwrap();
-        (state.bad, state.away) = (false, false);
+        (state.bad, state.away) = (false, None);
     }
 
-    /// The database is away altogether, or back.
-    pub(crate) fn set_away(&self, away: bool) {
-        self.state.lock().unwrap().away = away;
+    /// The database goes away altogether.
+    pub(crate) fn go_away(&self) {
+        self.state.lock().unwrap().away = Some(Away::default());
+    }
+
+    /// It is back. Returns what was seen of the time in between.
+    pub(crate) fn come_back(&self) -> Away {
+        self.state.lock().unwrap().away.take().unwrap_or_default()
+    }
+
+    /// From here on the row of this execution cannot be read, whatever else the weather is; or all can.
+    pub(crate) fn set_damaged(&self, row: Option<(TaskId, AgentId)>) {
+        self.state.lock().unwrap().damaged = row;
     }
 
     fn turn(&self, point: Point) -> Turn {
@@ -79,8 +121,9 @@ impl Weather {
         if !state.bad {
             return Turn::Nothing;
         }
-        if state.away && point != Point::AfterCommit {
-            return Turn::Refuse;
+        if let Some(away) = state.away.as_mut().filter(|_| point != Point::AfterCommit) {
+            away.refuse(UnixMicros::now());
+            return Turn::Away;
         }
         let Mood {
             yields,
@@ -125,9 +168,10 @@ impl Faults for Weather {
                 self.tally.count("store was slow");
                 tokio::time::sleep(time).await;
             }
+            Turn::Away => return Err(unavailable("the simulated database is away", false)),
             Turn::Refuse => {
                 self.tally.count("store refused");
-                return Err(unavailable("the simulated database is away", false));
+                return Err(unavailable("the simulated database refuses", false));
             }
             Turn::Lose => {
                 self.tally.count("store lost an answer");
@@ -137,13 +181,20 @@ impl Faults for Weather {
                 ));
             }
             Turn::Die => {
-                self.tally.count("cloud died at the store");
-                self.victims.kill(CLOUD);
+                self.victims.kill(CLOUD, "cloud died at the store");
                 // Until the end of this step of the clock others go on, as they might have done before.
                 std::future::pending::<()>().await;
             }
         }
         Ok(())
+    }
+
+    fn damaged(&self) -> Option<(TaskId, AgentId)> {
+        self.state.lock().unwrap().damaged
+    }
+
+    fn refused_damaged(&self) {
+        self.tally.count("row was not readable");
     }
 }
 

@@ -24,12 +24,14 @@ use turmoil::Sim;
 
 use crate::{
     check,
+    damage::Sector,
     faults::{Fault, Fired, LATENCY_MAX, LATENCY_MIN},
     hosts,
     machine::Machine,
     net::CLOUD,
     people,
     plan::{AGENTS, DOOMED, Fate, Plan},
+    process::{self, Process},
     shared::{API_TOKEN, Shared},
     stage::Stage,
     tally::Tally,
@@ -87,10 +89,7 @@ pub(crate) fn run(seed: u64) -> Report {
         // Messages, not bytes; a full queue would be a fault that nobody asked for.
         .tcp_capacity(65_536)
         .build();
-    sim.host(CLOUD, {
-        let (store, shared) = (store.clone(), shared.clone());
-        move || hosts::cloud(store.clone(), shared.clone())
-    });
+    let process = start_cloud(&mut sim, &store, &shared, seed);
     let machines: Vec<_> = (0..AGENTS.len())
         .map(|at| Machine::new(at, &shared, &victims, seed))
         .collect();
@@ -105,17 +104,21 @@ pub(crate) fn run(seed: u64) -> Report {
     sim.client("people", everybody(shared.clone()));
 
     let mut director = Director {
-        graves: Graves::new(victims, seed),
+        graves: Graves::new(victims, shared.clone(), seed),
         faults,
         memory,
         weather,
         machines,
+        process,
+        sector: Sector::default(),
         copy: None,
-        fired: Vec::new(),
         gone: false,
     };
     loop {
         shared.set_now(base.plus(sim.elapsed()));
+        if let Some(process) = &mut director.process {
+            process.step(TICK);
+        }
         let finished = sim
             .step()
             .unwrap_or_else(|error| panic!("after {:?}: {error}", sim.elapsed()));
@@ -129,15 +132,32 @@ pub(crate) fn run(seed: u64) -> Report {
     }
     drop(sim);
     shared.set_now(shared.now());
+    director.weather.set_damaged(None);
     wait(check::everything(&store, &shared));
     UnixMicros::fix_clock(None);
     let lines = shared.take_trace();
     Report {
         trace: blake3::hash(lines.join("\n").as_bytes()).to_hex().to_string(),
         lines,
-        fired: director.fired,
+        fired: director
+            .faults
+            .iter()
+            .filter_map(|fault| fault.fired(&shared.lives))
+            .collect(),
         tally: shared.tally.read(),
     }
+}
+
+/// The host of the cloud; or that of its card, and the cloud beside it, when it is one that can stand still.
+fn start_cloud(sim: &mut Sim<'_>, store: &Store, shared: &Shared, seed: u64) -> Option<Process> {
+    let (store, shared) = (store.clone(), shared.clone());
+    let Some(kind) = shared.plan.standstill else {
+        sim.host(CLOUD, move || hosts::cloud(store.clone(), shared.clone()));
+        return None;
+    };
+    let (process, backlog) = Process::start(seed, kind, store, shared.clone());
+    sim.host(CLOUD, move || process::card(shared.meter.clone(), backlog.clone()));
+    Some(process)
 }
 
 /// People and the watcher, who shall not wait for ever.
@@ -207,8 +227,9 @@ struct Director {
     memory: MemoryStore,
     weather: Arc<Weather>,
     machines: Vec<Arc<Machine>>,
+    process: Option<Process>,
+    sector: Sector,
     copy: Option<Snapshot>,
-    fired: Vec<Fired>,
     gone: bool,
 }
 
@@ -223,6 +244,7 @@ impl Director {
         }
         self.graves.step(sim, now);
         self.go_back_in_time(sim, shared, now);
+        self.sector.step(&self.memory, &self.weather, shared, now);
         if let Fate::Gone(at) = shared.plan.fate
             && now >= at
             && !self.gone
@@ -239,13 +261,14 @@ impl Director {
             graves: &mut self.graves,
             weather: &self.weather,
             machines: &self.machines,
+            process: self.process.as_mut(),
         };
         for fault in &mut self.faults {
-            self.fired.extend(fault.step(&mut stage, now));
+            fault.step(&mut stage, now);
         }
         if now >= shared.plan.over_at && self.faults.iter().all(Fault::is_over) {
             self.weather.end();
-            if self.graves.is_quiet() {
+            if self.graves.is_quiet() && self.sector.is_quiet(&shared.plan) {
                 shared.set_over();
             }
         }

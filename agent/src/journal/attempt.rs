@@ -161,6 +161,19 @@ impl AttemptDir {
         })
     }
 
+    /// Says whether its writer is gone: one look at the lock, which needs nothing else of the disk.
+    ///
+    /// # Errors
+    /// Those of opening `state`: then nobody knows.
+    pub(crate) fn is_abandoned(&self) -> io::Result<bool> {
+        let state = OpenOptions::new().append(true).open(self.path.join(STATE))?;
+        match state.try_lock() {
+            Ok(()) => Ok(true),
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Notes for good that the attempt shall end; a runner that starts or reconnects later is told.
     ///
     /// # Errors

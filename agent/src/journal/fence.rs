@@ -10,6 +10,9 @@
 //!  │             └ its folder goes; said once more than needed after a power cut, which harms nothing
 //!  └ after a power cut, without a folder: lost
 //! ```
+//! A damaged record costs itself only: what is whole before and behind it counts, and so does what can still be read of it,
+//! as far as that keeps an attempt from being started. The file is then written anew, and the damaged one kept beside it.
+//!
 //! A database that went back in time may make another attempt of what has run: it has another id, and the same number
 //! among the attempts of its task. So the number is remembered too, of whatever may have run.
 
@@ -24,12 +27,12 @@ use std::{
 
 use opslink::{id::AttemptId, time::UnixMicros};
 
-use super::{attempt::append, frame::Scan};
+use super::attempt::append;
 use crate::crashpoint;
 
 mod entry;
 
-use entry::{Entry, State, encode, parse};
+use entry::{Entry, State, encode};
 pub use entry::{Past, Place, Unstarted};
 
 /// Shortest memory of an attempt.
@@ -89,7 +92,8 @@ impl Fence {
         }
     }
 
-    /// Reads the file and goes on in it; a missing one is empty, a torn tail is cut. Needs no room on the disk.
+    /// Reads the file and goes on in it; a missing one is empty, a torn tail is cut, what is damaged is passed over and
+    /// told. Needs no room on the disk.
     ///
     /// # Errors
     /// Those of the disk.
@@ -102,18 +106,28 @@ impl Fence {
             .open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut scan = Scan::new(&bytes);
-        let records: Vec<_> = scan.by_ref().filter_map(parse).collect();
-        if scan.valid_bytes() < bytes.len() {
-            file.set_len(scan.valid_bytes() as u64)?;
+        let said = entry::read(&bytes);
+        let is_damaged = said.is_damaged();
+        if is_damaged {
+            let (passed_over_bytes, hints) = (said.passed_over, said.hints.len());
+            // An attempt of which that was the last trace may start again, should a database that was set back send it.
+            tracing::error!(path = %path.display(), passed_over_bytes, hints, "the fence is damaged, see to the disk: what \
+                 only its damaged records knew is forgotten");
+        } else if said.valid_bytes < bytes.len() {
+            file.set_len(said.valid_bytes as u64)?;
         }
         let log = Log {
             path: path.to_owned(),
             file,
             is_named: false,
         };
-        let written = records.len();
-        let entries = last_words(records);
+        let written = said.records.len();
+        let hints = said.hints.into_iter().map(|(id, hint)| {
+            let until = hint.until.max(now.plus(KEEP_AT_LEAST));
+            (id, Entry { until, ..hint })
+        });
+        // First the hints: a whole record says more.
+        let entries = last_words(hints.chain(said.records));
         let mut fence = Self {
             log: Some(log),
             written,
@@ -122,6 +136,10 @@ impl Fence {
             owed: BTreeSet::new(),
             unswept: 0,
         };
+        if is_damaged {
+            fence.keep_damaged_aside();
+            fence.write_anew();
+        }
         fence.sweep(now);
         Ok(fence)
     }
@@ -251,19 +269,35 @@ impl Fence {
     fn sweep(&mut self, now: UnixMicros) {
         self.forget(now);
         self.unswept = 0;
-        if let Some(log) = &mut self.log
-            && self.written > 2 * self.entries.len() + SWEEP_AFTER
-        {
-            match rewrite(&log.path, &self.entries) {
-                Ok(file) => {
-                    log.file = file;
-                    // From here on the old file has no name: whatever is synced next, this one is written to.
-                    log.is_named = false;
-                    self.written = self.entries.len();
-                    self.owed.clear();
-                }
-                Err(error) => tracing::warn!(%error, "the fence could not be written anew; it goes on as it is"),
+        if self.written > 2 * self.entries.len() + SWEEP_AFTER {
+            self.write_anew();
+        }
+    }
+
+    /// Writes the file anew, with nothing in it but what is known. When the disk has no room for that, the one at hand goes
+    /// on.
+    fn write_anew(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        match rewrite(&log.path, &self.entries) {
+            Ok(file) => {
+                log.file = file;
+                // From here on the old file has no name: whatever is synced next, this one is written to.
+                log.is_named = false;
+                self.written = self.entries.len();
+                self.owed.clear();
             }
+            Err(error) => tracing::warn!(%error, "the fence could not be written anew; it goes on as it is"),
+        }
+    }
+
+    /// Gives the file a second name, under which the damaged bytes stay for whoever wants to look at them.
+    fn keep_damaged_aside(&self) {
+        let Some(log) = &self.log else { return };
+        let aside = log.path.with_extension("damaged");
+        // Of an earlier time.
+        fs::remove_file(&aside).ok();
+        if let Err(error) = fs::hard_link(&log.path, &aside) {
+            tracing::warn!(%error, "the damaged fence is not kept");
         }
     }
 
@@ -281,7 +315,7 @@ impl Fence {
 }
 
 /// The last record of each attempt. An earlier agent that was back for a while leaves out the places.
-fn last_words(records: Vec<(AttemptId, Entry)>) -> BTreeMap<AttemptId, Entry> {
+fn last_words(records: impl Iterator<Item = (AttemptId, Entry)>) -> BTreeMap<AttemptId, Entry> {
     let mut entries = BTreeMap::<AttemptId, Entry>::new();
     for (id, mut entry) in records {
         let before = entries.get(&id).and_then(|before| before.place);

@@ -225,3 +225,84 @@ fn a_place_survives_a_record_of_an_earlier_agent() {
     assert_eq!(fence.open_attempts().count(), 0);
     assert_eq!(fence.past(AttemptId::new(), place(task, 3)), Some(Past::MayHaveRun));
 }
+
+/// Four attempts in six records: of the first its end is known too, the third was refused, the others are open.
+fn six_records(path: &Path) -> Vec<(AttemptId, Option<Place>)> {
+    let attempts: Vec<_> = (0..4).map(|_| (AttemptId::new(), place(TaskId::new(), 1))).collect();
+    let mut fence = Fence::open(path, at(0)).unwrap();
+    for (id, place) in &attempts {
+        fence.take(*id, *place, at(48), at(0)).unwrap();
+    }
+    fence.close(attempts[0].0, at(0)).unwrap();
+    fence.refuse(attempts[2].0, Unstarted::Canceled, at(0)).unwrap();
+    attempts
+}
+
+#[test]
+fn one_damaged_bit_lets_no_attempt_start_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let attempts = six_records(&whole);
+    let bytes = fs::read(&whole).unwrap();
+    let record = bytes.len() / 6;
+    for flipped in 0..bytes.len() {
+        let (hit, is_in_length) = (flipped / record, flipped % record < 4);
+        let mut damaged = bytes.clone();
+        damaged[flipped] ^= 0x10;
+        let path = folder.path().join("fence");
+        fs::write(&path, &damaged).unwrap();
+        // The first look writes the file anew.
+        for look in 1..=2 {
+            let fence = Fence::open(&path, at(1)).unwrap();
+            for (index, (id, place)) in attempts.iter().enumerate() {
+                // What has no other record goes with the length of its only one.
+                let is_gone = hit == index && is_in_length && matches!(index, 1 | 3);
+                let past = fence.past(*id, *place);
+                assert!(
+                    is_gone || past.is_some(),
+                    "byte {flipped}, look {look}: attempt {index}"
+                );
+            }
+            // One whose end cannot be read is open again: it is told once more than needed.
+            let open: Vec<_> = fence.open_attempts().collect();
+            for index in [1, 3] {
+                let is_open = open.contains(&attempts[index].0);
+                assert!(is_open || hit == index, "byte {flipped}, look {look}: attempt {index}");
+            }
+        }
+        // A last record without its length is taken for one that was not written to its end.
+        if !(hit == 5 && is_in_length) {
+            let kept = fs::read(path.with_extension("damaged")).unwrap();
+            assert_eq!(kept, damaged, "byte {flipped}");
+        }
+    }
+}
+
+#[test]
+fn a_hole_costs_what_was_in_it_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fence");
+    let ids: Vec<_> = (0..60).map(|_| AttemptId::new()).collect();
+    let mut fence = Fence::open(&path, at(0)).unwrap();
+    for id in &ids {
+        fence.take(*id, place(TaskId::new(), 1), at(48), at(0)).unwrap();
+    }
+    drop(fence);
+    let mut bytes = fs::read(&path).unwrap();
+    let record = bytes.len() / ids.len();
+    // Neither its first byte nor its last is one of a record's.
+    let hole = 10 * record + 5..20 * record + 5;
+    bytes[hole].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    // A name that cannot be made stands for a disk without room for another file.
+    fs::create_dir_all(path.with_extension("new").join("in the way")).unwrap();
+    let later = AttemptId::new();
+    let mut fence = Fence::open(&path, at(1)).unwrap();
+    fence.take(later, None, at(48), at(1)).unwrap();
+    for fence in [fence, Fence::open(&path, at(1)).unwrap()] {
+        for (index, id) in ids.iter().enumerate() {
+            assert_eq!(holds(&fence, *id), !(10..=20).contains(&index), "attempt {index}");
+        }
+        assert!(holds(&fence, later), "what comes behind it can be read");
+    }
+}

@@ -11,7 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use opslink::id::AttemptId;
 
-use super::{shared::Shared, socket::HEARD_WITHIN};
+use super::{
+    shared::{Failing, Shared},
+    socket::HEARD_WITHIN,
+};
 use crate::journal::Process;
 
 /// So long a runner may take from its fork to its first word. It takes some milliseconds; a machine that is overloaded
@@ -68,7 +71,7 @@ impl Shared {
         // The disk is asked, which may be what holds the runner up.
         let is_over = tokio::task::spawn_blocking(move || killer.kill_unheard(id, whom)).await;
         if is_over.unwrap_or(false) {
-            Self::close_soon(shared, id);
+            Self::close_soon(shared, id, Failing::default());
         }
     }
 

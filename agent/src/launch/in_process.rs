@@ -5,21 +5,13 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use opslink::{
-    chunk::{Encoder, LEVEL},
-    event::{Event, EventBody},
-    id::AttemptId,
-    pb,
-    reason::Reason,
-    task::{ExecutionState, Outcome},
-    time::UnixMicros,
-};
+use opslink::{id::AttemptId, pb, reason::Reason, time::UnixMicros};
 use tokio_util::sync::CancellationToken;
 
 use super::{Known, Launcher, Notices, Order, Phase, Refusal, early_cancels::EarlyCancels};
@@ -51,15 +43,22 @@ impl InProcess {
         }
     }
 
-    /// Says whether there is space for the journal, as the disk of a machine would: without it nothing is kept and
-    /// nothing starts.
+    /// Says whether there is space for the journal, as the disk of a machine would: without it what was said waits, and
+    /// nothing starts. Here whoever says it does not wait.
     pub fn set_disk_full(&self, full: bool) {
         self.journal.full.store(full, Ordering::Relaxed);
+    }
+
+    /// How often something was not written, or not started, for want of space.
+    pub fn writes_refused(&self) -> u64 {
+        self.journal.refused.load(Ordering::Relaxed)
     }
 }
 
 struct MemoryJournal {
     full: AtomicBool,
+    /// Writes for which there was no space.
+    refused: AtomicU64,
     attempts: Mutex<BTreeMap<AttemptId, Entry>>,
     early_cancels: Mutex<EarlyCancels>,
     fence: Mutex<Fence>,
@@ -68,6 +67,8 @@ struct MemoryJournal {
 
 struct Entry {
     chunks: Vec<pb::LogChunk>,
+    /// Chunks that wait for space.
+    waiting: Vec<pb::LogChunk>,
     phase: Phase,
     cancel: CancellationToken,
 }
@@ -76,6 +77,7 @@ impl Default for MemoryJournal {
     fn default() -> Self {
         Self {
             full: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             attempts: Mutex::default(),
             early_cancels: Mutex::default(),
             fence: Mutex::new(Fence::in_memory()),
@@ -97,59 +99,40 @@ impl MemoryJournal {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Space for something that is written now.
     fn space(&self) -> io::Result<()> {
-        if self.full.load(Ordering::Relaxed) {
+        if self.is_full() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
 
-    /// Writes the end of an attempt whose runner could not, as the agent does for one whose runner is gone: once there
-    /// is space again.
+    /// Writes what waits of an attempt.
+    fn write(&self, id: AttemptId) {
+        let mut attempts = self.attempts();
+        let Some(entry) = attempts.get_mut(&id) else { return };
+        entry.chunks.append(&mut entry.waiting);
+        let ended = entry.chunks.last().is_some_and(|last| last.outcome.is_some());
+        drop(attempts);
+        self.note(id, if ended { Phase::Ended } else { Phase::Running });
+    }
+
+    /// Waits until all of an attempt that is over is written, as its runner does.
     async fn close(&self, id: AttemptId) {
-        while self.lacks_end(id) {
-            if self.space().is_ok() {
-                self.give_up(id);
-            } else {
+        let waits = || self.attempts().get(&id).is_some_and(|entry| !entry.waiting.is_empty());
+        while waits() {
+            // Only a look: nothing is written before there is space.
+            if self.is_full() {
                 tokio::time::sleep(SPACE_AFTER).await;
+            } else {
+                self.write(id);
             }
         }
-    }
-
-    fn lacks_end(&self, id: AttemptId) -> bool {
-        let attempts = self.attempts();
-        let is_end = |chunk: &pb::LogChunk| chunk.outcome.is_some();
-        attempts
-            .get(&id)
-            .is_some_and(|entry| !entry.chunks.last().is_some_and(is_end))
-    }
-
-    fn give_up(&self, id: AttemptId) {
-        let now = UnixMicros::now().0;
-        let outcome = Outcome {
-            state: ExecutionState::Lost,
-            exit_code: None,
-            signal: None,
-            reason: Reason::RunnerLost.code().to_owned(),
-            message: "its output could not be written to the agent's journal; see its disk".to_owned(),
-            streams: Vec::new(),
-            events: None,
-            started_time_us: now,
-            finished_time_us: now,
-        };
-        if let Some(entry) = self.attempts().get_mut(&id) {
-            let (next_seq, next_line) = entry.chunks.last().map_or((0, 0), |last| {
-                let next_seq = last.first_seq + u64::from(last.event_count);
-                (next_seq, last.first_line + last.line_count)
-            });
-            let mut encoder = Encoder::resume(id, LEVEL, next_seq, next_line);
-            encoder.push(Event {
-                time_us: now,
-                body: EventBody::End(outcome),
-            });
-            entry.chunks.extend(encoder.seal());
-        }
-        self.note(id, Phase::Ended);
     }
 
     fn note(&self, id: AttemptId, phase: Phase) {
@@ -168,13 +151,13 @@ struct MemorySpool {
 
 impl Spool for MemorySpool {
     fn append(&self, chunk: pb::LogChunk) -> io::Result<()> {
-        self.journal.space()?;
-        let ended = chunk.outcome.is_some();
         if let Some(entry) = self.journal.attempts().get_mut(&self.id) {
-            entry.chunks.push(chunk);
+            entry.waiting.push(chunk);
         }
-        self.journal
-            .note(self.id, if ended { Phase::Ended } else { Phase::Running });
+        // Without space it goes with the next one, or with the end: as on a disk, nothing is lost.
+        if self.journal.space().is_ok() {
+            self.journal.write(self.id);
+        }
         Ok(())
     }
 }
@@ -224,6 +207,7 @@ impl Launcher for InProcess {
         let cancel = CancellationToken::new();
         let entry = Entry {
             chunks: Vec::new(),
+            waiting: Vec::new(),
             phase: Phase::Running,
             cancel: cancel.clone(),
         };

@@ -25,7 +25,8 @@ use crate::{
 /// How often the agent looks whether a runner that it cannot hear still lives.
 const ORPHAN_CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a disk may fail for another reason than being full, until an end is told that it does not hold.
+/// How long a disk may fail for another reason than being full, until the end of a runner that is known to be gone is told
+/// without it.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// See the module.
@@ -161,7 +162,7 @@ impl Shared {
         if is_alone && !has_ended {
             Self::watch(self, id);
         } else if is_alone && untold {
-            Self::close_soon(self, id);
+            Self::close_soon(self, id, Failing::default());
         }
     }
 
@@ -237,16 +238,15 @@ impl Shared {
             (true, true) => {}
             // Its last word is on the way.
             (true, false) => Self::watch(shared, id),
-            (false, _) => Self::close_soon(shared, id),
+            (false, _) => Self::close_soon(shared, id, Failing::of_the_dead()),
         }
     }
 
     /// Closes a journal, now or as soon as its runner is really gone and the disk takes it.
-    pub(super) fn close_soon(shared: &Arc<Self>, id: AttemptId) {
+    pub(super) fn close_soon(shared: &Arc<Self>, id: AttemptId, mut failing: Failing) {
         let shared = Arc::clone(shared);
         // Ends when the journal is closed, or when the attempt is forgotten.
         tokio::spawn(async move {
-            let mut failing = Failing::default();
             while !Self::close(&shared, id, &mut failing).await {
                 tokio::time::sleep(ORPHAN_CHECK_EVERY).await;
             }
@@ -257,19 +257,21 @@ impl Shared {
     async fn close(shared: &Arc<Self>, id: AttemptId, failing: &mut Failing) -> bool {
         let dir = shared.slots().here.get(&id).map(|slot| slot.dir.clone());
         let Some(dir) = dir else { return true };
-        let closing = tokio::task::spawn_blocking(move || close_if_orphaned(&dir, Remnants::End)).await;
-        match closing {
+        let closing = tokio::task::spawn_blocking(move || {
+            close_if_orphaned(&dir, Remnants::End).map_err(|error| (error, is_gone(&dir)))
+        });
+        match closing.await {
             Ok(Ok(Closing::Closed { next_seq })) => {
                 shared.note(id, Phase::Ended, Events::Counted(next_seq));
                 true
             }
             Ok(Ok(Closing::RunnerLives | Closing::SomethingLeft)) | Err(_) => false,
-            Ok(Err(error)) => {
+            Ok(Err((error, is_gone))) => {
                 if failing.is_first() {
                     tracing::warn!(attempt = %id, %error, "an orphaned attempt could not be closed");
                 }
-                if has_no_room(&error) || !failing.is_hopeless() {
-                    // Room may come.
+                if has_no_room(&error) || !failing.is_hopeless(is_gone) {
+                    // Room may come, or a runner be heard again.
                     return false;
                 }
                 shared.end_unwritten(id);
@@ -298,21 +300,44 @@ impl Shared {
     }
 }
 
-/// Since when something does not work.
+/// Since when a journal cannot be closed.
 #[derive(Default)]
-struct Failing(Option<Instant>);
+pub(super) struct Failing {
+    is_told: bool,
+    /// Its runner was heard to end, whatever can be seen of that.
+    is_dead: bool,
+    /// Since when it is the disk that fails, and not the look whether the runner is gone.
+    since: Option<Instant>,
+}
 
 impl Failing {
-    /// Counts a failure; says whether it is the first.
-    fn is_first(&mut self) -> bool {
-        let first = self.0.is_none();
-        self.0.get_or_insert_with(Instant::now);
-        first
+    fn of_the_dead() -> Self {
+        Self {
+            is_dead: true,
+            ..Self::default()
+        }
     }
 
-    fn is_hopeless(&self) -> bool {
-        self.0.is_some_and(|since| since.elapsed() >= GIVE_UP_AFTER)
+    /// Notes a failure; says whether it is the first.
+    fn is_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told, true)
     }
+
+    /// Says whether it is of no use to wait any longer. A runner that cannot be looked for may live: it is waited for.
+    fn is_hopeless(&mut self, is_gone: bool) -> bool {
+        if !is_gone && !self.is_dead {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() >= GIVE_UP_AFTER
+    }
+}
+
+/// Says whether the runner of an attempt is known to be gone. No descriptor that is free, or a disk that does not answer,
+/// says nothing of it; where there is no lock any more, nothing ever will.
+fn is_gone(dir: &AttemptDir) -> bool {
+    dir.is_abandoned()
+        .unwrap_or_else(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn has_no_room(error: &io::Error) -> bool {
@@ -326,3 +351,7 @@ fn unwritable(error: &io::Error) -> Refusal {
         Refusal::unstartable(format!("the journal cannot be written: {error}"))
     }
 }
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

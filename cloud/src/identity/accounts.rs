@@ -167,7 +167,13 @@ impl Accounts {
             detail: String::new(),
             peer: peer.to_owned(),
         };
-        self.store.session_insert(session, audit).await.map_err(store_problem)?;
+        let verified = user.password_hash.clone();
+        let is_begun = self.store.session_insert(session, verified, audit).await;
+        if !is_begun.map_err(store_problem)? {
+            // It was changed while it was looked at, which takes a while: it is not the right one any more.
+            self.refused("auth.login_refused", name, None, peer);
+            return Err(Reason::WrongCredentials.into());
+        }
         Ok(LoggedIn {
             user,
             secret,
@@ -311,3 +317,6 @@ fn password_problem(error: password::Error) -> Problem {
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,16 @@ impl Credential {
         }
     }
 
+    /// The session of a cookie, whoever's page it comes from: only to know whose connection it is, never to let
+    /// anybody in.
+    pub(super) fn of_cookie(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        match cookie(headers, extensions).map(Self::of_secret) {
+            Some(Self::Session(hash)) => Self::Session(hash),
+            Some(Self::Absent | Self::Unknown | Self::ForeignPage { .. } | Self::Token(_)) => Self::Unknown,
+            None => Self::Absent,
+        }
+    }
+
     fn of_secret(value: &str) -> Self {
         if value.len() > MAX_SECRET_BYTES {
             Self::Unknown
@@ -146,6 +156,15 @@ mod tests {
                 "{pairs:?} {credential:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_of_the_console_is_asked_for_with_the_cookie_alone() {
+        let of = |cookie: &str| Credential::of_cookie(&headers(&[("cookie", cookie)]), &Extensions::new());
+        let session = Credential::Session(secret::hash("ols_x"));
+        assert_eq!(of("a=b; opslink_session=ols_x"), session);
+        assert_eq!(of("opslink_session=olp_x"), Credential::Unknown);
+        assert_eq!(of("a=b"), Credential::Absent);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::{
 use http::{Extensions, HeaderMap};
 use opslink::{
     id::AgentId,
-    locale::Language,
     problem::Problem,
     reason::{Code, Reason},
     time::UnixMicros,
@@ -31,12 +30,16 @@ use super::{
 use crate::{
     authz::{Principal, Rpc},
     pki::{AgentIdentity, Authority},
-    status::{header_language, language, store_problem, to_status},
+    status::{language, store_problem, to_status},
     store::{
         Store,
         record::{Audit, Quarantine, Role},
     },
 };
+
+mod shown;
+
+pub(super) use shown::Shown;
 
 /// Tells whether an agent still belongs to this cloud.
 pub type IsLiving = Arc<dyn Fn(AgentId) -> bool + Send + Sync>;
@@ -57,32 +60,6 @@ pub struct Gate {
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate").finish_non_exhaustive()
-    }
-}
-
-/// What a call shows.
-#[derive(Debug, Clone)]
-pub(super) struct Shown {
-    credential: Credential,
-    peer: Option<PeerInfo>,
-    language: Language,
-}
-
-impl Shown {
-    fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
-        Self {
-            credential: Credential::of(headers, extensions),
-            peer: extensions.get::<PeerInfo>().cloned(),
-            language: header_language(headers),
-        }
-    }
-
-    pub(super) const fn language(&self) -> Language {
-        self.language
-    }
-
-    fn address(&self) -> String {
-        self.peer.as_ref().map(|peer| peer.addr.to_string()).unwrap_or_default()
     }
 }
 
@@ -109,7 +86,7 @@ impl Gate {
         let shown = Shown::of(headers, extensions);
         let checked = match rpc.requires() {
             Principal::Agent => {
-                let agent = self.agent_peer(shown.peer.as_ref()).await;
+                let agent = self.agent_peer(&shown).await;
                 agent.map(|agent| format!("agent:{}", agent.agent_id))
             }
             Principal::Anyone | Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin => {
@@ -126,6 +103,17 @@ impl Gate {
             }
             Err(problem) => Err(self.refuse(rpc, &shown, &problem)),
         }
+    }
+
+    /// Says whether a request for a file of the console comes from somebody who has logged in; its connection is no
+    /// stranger's from then on. A browser sends the cookie with it and not the console's header, and nothing but that is
+    /// decided by it: the file is there for everybody.
+    pub async fn recognises(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
+        let caller = self.lookup.caller(&Credential::of_cookie(headers, extensions)).await;
+        if let (Ok(caller), Some(standing)) = (&caller, extensions.get::<Arc<Standing>>()) {
+            standing.make_known(&caller.actor);
+        }
+        caller.is_ok()
     }
 
     /// Lets everybody through, for the RPCs whose row says so.
@@ -184,7 +172,7 @@ impl Gate {
         let shown = Shown::of(request.metadata().as_ref(), request.extensions());
         async move {
             let peer = match rpc.requires() {
-                Principal::Agent => self.agent_peer(shown.peer.as_ref()).await,
+                Principal::Agent => self.agent_peer(&shown).await,
                 Principal::Anyone | Principal::Session | Principal::Viewer | Principal::Operator | Principal::Admin => {
                     Err(wrong_gate(rpc))
                 }
@@ -203,7 +191,7 @@ impl Gate {
     /// As [`Self::hold`], for the answer to a person or a program, which may have a number of them open.
     ///
     /// # Errors
-    /// `OVERLOADED` when the caller, or all callers together, have as many as they may.
+    /// `TOO_MANY_STREAMS` when the caller has as many as it may, `OVERLOADED` when all callers together have.
     pub fn hold_of<T>(&self, caller: &Caller, request: &Request<T>, rpc: Rpc) -> Result<Hold, Status> {
         let hold = self.hold(request, rpc);
         let open = self.streams.open(&caller.actor);
@@ -259,7 +247,7 @@ impl Gate {
             Principal::Anyone => Ok(()),
             Principal::Agent => {
                 // From memory: there may be 10,000 of these streams.
-                let identity = self.certificate(shown.peer.as_ref())?;
+                let identity = self.certificate(shown)?;
                 if (self.is_living)(identity.agent_id) {
                     Ok(())
                 } else {
@@ -290,15 +278,12 @@ impl Gate {
                 false => self.trail.note(audit),
             }
         }
-        to_status(problem, shown.language)
+        to_status(problem, shown.language())
     }
 
     /// The name of whoever was refused, when it is known without asking.
     fn name_of(&self, shown: &Shown) -> Option<String> {
-        match (
-            self.lookup.recent(&shown.credential),
-            self.certificate(shown.peer.as_ref()),
-        ) {
+        match (self.lookup.recent(&shown.credential), self.certificate(shown)) {
             (Some(caller), _) => Some(caller.actor.clone()),
             (None, Ok(identity)) => Some(format!("agent:{}", identity.agent_id)),
             (None, Err(_)) => None,
@@ -318,12 +303,18 @@ impl Gate {
         Ok(caller)
     }
 
-    fn certificate(&self, peer: Option<&PeerInfo>) -> Result<AgentIdentity, Problem> {
-        let certificate = peer.and_then(|peer| peer.certificate.as_ref());
-        let identity = self
-            .authority
-            .identify(certificate.ok_or(Reason::CertificateRequired)?)
-            .map_err(|error| Problem::new(Reason::CertificateInvalid).with("detail", error))?;
+    fn certificate<'s>(&self, shown: &'s Shown) -> Result<&'s AgentIdentity, Problem> {
+        let identity = match shown.identity.get() {
+            Some(identity) => identity,
+            None => {
+                let certificate = shown.peer.as_ref().and_then(|peer| peer.certificate.as_ref());
+                let identity = self
+                    .authority
+                    .identify(certificate.ok_or(Reason::CertificateRequired)?)
+                    .map_err(|error| Problem::new(Reason::CertificateInvalid).with("detail", error))?;
+                shown.identity.get_or_init(|| identity)
+            }
+        };
         // The handshake may be hours ago.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -335,13 +326,13 @@ impl Gate {
         Ok(identity)
     }
 
-    async fn agent_peer(&self, peer: Option<&PeerInfo>) -> Result<AgentPeer, Problem> {
-        let identity = self.certificate(peer)?;
+    async fn agent_peer(&self, shown: &Shown) -> Result<AgentPeer, Problem> {
+        let identity = self.certificate(shown)?;
         match self.store.agent_get(identity.agent_id).await.map_err(store_problem)? {
             Some(agent) if !agent.removed => Ok(AgentPeer {
                 agent_id: identity.agent_id,
-                peer: peer.map(|peer| peer.addr.to_string()).unwrap_or_default(),
-                certificate: identity,
+                peer: shown.address(),
+                certificate: identity.clone(),
             }),
             Some(_) | None => Err(Reason::CertificateRevoked.into()),
         }
@@ -379,3 +370,6 @@ fn wrong_gate(rpc: Rpc) -> Problem {
 fn is_denial(reason: Reason) -> bool {
     matches!(reason.grpc(), Code::Unauthenticated | Code::PermissionDenied)
 }
+
+#[cfg(test)]
+mod tests;

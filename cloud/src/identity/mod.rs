@@ -38,6 +38,7 @@ pub use gate::{Gate, IsLiving};
 pub use hold::Hold;
 pub use origin::SameOrigin;
 pub use standing::{LinkTaken, Standing, Strangers};
+pub(crate) use streams::STREAMS_OF_ONE;
 pub use trail::Trail;
 
 /// What the accept loop knows about a connection; in the extensions of every request.

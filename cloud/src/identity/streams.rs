@@ -1,8 +1,18 @@
 //! Answers that go on (`WatchTask`, `ReadLog`, `WatchAgents`): how many of them one caller may have open, and all callers
 //! together.
 //!
-//! Who does not read what it asked for has the cloud keep 1.5 MiB a stream (`task/unread.rs`), so this is what a caller
-//! can take of its memory; a watch of a task on very many agents has 2 MiB more. Streams that are read cost some kilobytes.
+//! Who does not read what it asked for has the cloud keep 1 MiB a stream (`task/unread.rs`), and its part of the rings of
+//! what is watched (`tail.rs`), so this is what a caller can take of its memory, beside its calls (`server/room.rs`):
+//!
+//! ```text
+//! a stream  1 MiB                 and 2 MiB more when it watches a task on 10,000 agents
+//! one       40 × 1 MiB + 8 MiB    = 48 MiB, and 16 MiB of calls
+//! all       512 × 1 MiB + 64 MiB  = 576 MiB, if nobody reads anything
+//! ```
+//!
+//! Streams that are read cost some kilobytes: the number is for those that are not, with room for the jobs that one token
+//! runs beside each other. It stays below the calls that one connection carries (`tls/connection.rs`) and the connections
+//! that one actor has (`tls/limits.rs`): whoever asks for one too many is told so, and neither left waiting nor cut off.
 
 use std::{
     collections::HashMap,
@@ -11,9 +21,9 @@ use std::{
 
 use opslink::{problem::Problem, reason::Reason};
 
-/// Streams of one actor: 40 × 1.5 MiB = 60 MiB.
-const OF_ONE: usize = 40;
-/// Streams of all actors: 512 × 1.5 MiB = 768 MiB if nobody reads anything.
+/// Streams of one actor. A person, with all its sessions, or a token; agents have none.
+pub(crate) const STREAMS_OF_ONE: usize = 40;
+/// Streams of all actors.
 const IN_ALL: usize = 512;
 /// The last quarter is kept for actors with fewer than this, so that those that take all they get shut nobody out.
 const FEW: usize = 8;
@@ -39,12 +49,14 @@ impl Streams {
     /// Counts one more stream of this actor.
     ///
     /// # Errors
-    /// `OVERLOADED` when there are as many as there may be.
+    /// `TOO_MANY_STREAMS` when the actor has as many as it may, `OVERLOADED` when all together have.
     pub(super) fn open(self: &Arc<Self>, actor: &str) -> Result<OpenStream, Problem> {
         let mut open = self.lock();
         let own = open.of.get(actor).copied().unwrap_or(0);
-        if own >= OF_ONE {
-            return Err(too_many(actor, own));
+        if own >= STREAMS_OF_ONE {
+            return Err(Problem::new(Reason::TooManyStreams)
+                .with("actor", actor)
+                .with("streams", own));
         }
         let kept = if own < FEW { 0 } else { IN_ALL / 4 };
         if open.in_all >= IN_ALL - kept {
@@ -77,31 +89,30 @@ impl Drop for OpenStream {
     }
 }
 
-fn too_many(actor: &str, own: usize) -> Problem {
-    let what =
-        format!("{actor} has {own} watches and logs open, the most there may be: close some, or use another token");
-    Problem::plain(Reason::Overloaded, what).with("streams", own)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn take(streams: &Arc<Streams>, actor: &str) -> Vec<OpenStream> {
-        (0..2 * OF_ONE).map_while(|_| streams.open(actor).ok()).collect()
+        (0..2 * STREAMS_OF_ONE)
+            .map_while(|_| streams.open(actor).ok())
+            .collect()
     }
 
     #[test]
     fn one_actor_has_its_number_and_gets_it_back() {
         let streams = Arc::new(Streams::default());
         let all = take(&streams, "token:a");
-        assert_eq!(all.len(), OF_ONE);
+        assert_eq!(all.len(), STREAMS_OF_ONE);
         let refused = streams.open("token:a").unwrap_err();
-        assert_eq!(refused.reason, Reason::Overloaded);
-        assert!(refused.to_string().contains("close some"), "{refused}");
+        assert_eq!(refused.reason, Reason::TooManyStreams);
+        assert_eq!(
+            (refused.args["actor"].as_str(), refused.args["streams"].as_str()),
+            ("token:a", "96")
+        );
         assert!(streams.open("token:b").is_ok());
         drop(all);
-        assert_eq!(take(&streams, "token:a").len(), OF_ONE);
+        assert_eq!(take(&streams, "token:a").len(), STREAMS_OF_ONE);
         let open = streams.lock();
         assert_eq!((open.in_all, open.of.len()), (0, 0), "nothing is left of them");
     }
@@ -109,11 +120,17 @@ mod tests {
     #[test]
     fn those_that_take_all_they_get_leave_some_to_others() {
         let streams = Arc::new(Streams::default());
-        let greedy: Vec<_> = (0..20).flat_map(|n| take(&streams, &format!("token:{n}"))).collect();
+        let greedy: Vec<_> = (0..10).flat_map(|n| take(&streams, &format!("token:{n}"))).collect();
         assert!(greedy.len() < IN_ALL, "{}", greedy.len());
+        let refused = streams.open("token:9").unwrap_err();
+        assert_eq!(
+            refused.reason,
+            Reason::Overloaded,
+            "it is not its own streams that are too many"
+        );
         let honest = take(&streams, "token:honest");
         assert!((1..=FEW).contains(&honest.len()), "{}", honest.len());
         drop((greedy, honest));
-        assert_eq!(take(&streams, "token:0").len(), OF_ONE);
+        assert_eq!(take(&streams, "token:0").len(), STREAMS_OF_ONE);
     }
 }

@@ -17,7 +17,7 @@ const FRAMES_BURST: u32 = 8_192;
 /// …and then one each.
 const FRAME_EVERY: Duration = Duration::from_micros(250);
 
-/// Times that an agent may say something new about itself at once.
+/// Times that an agent may say something new about itself at once, by whatever links.
 const FACTS_BURST: u32 = 6;
 /// …and then once each.
 const FACTS_EVERY: Duration = Duration::from_secs(10);
@@ -34,7 +34,9 @@ const UNKNOWN_ANSWERED: u64 = 16;
 const TEXT_MAX: usize = 256;
 /// Most executor kinds.
 const CAPABILITIES_MAX: usize = 64;
-/// Bytes of names and kinds of connections, in all.
+/// Most connections. Each takes some 120 bytes of memory beside its texts: 30 KiB of an agent in the directory.
+const CONNECTIONS_MAX: usize = 256;
+/// Bytes of their names and kinds, in all: so much more of memory.
 const CONNECTIONS_BYTES_MAX: usize = 24 << 10;
 /// Longest word of a refusal, and longest message of it and of an outcome.
 const REASON_MAX: usize = 64;
@@ -100,11 +102,30 @@ impl Vain {
     }
 }
 
+/// What one agent says that is new about itself.
+#[derive(Debug)]
+pub(super) struct Facts(Bucket);
+
+impl Facts {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Bucket::new(FACTS_BURST, FACTS_EVERY, now))
+    }
+
+    /// Says whether facts may be told to everybody now; others are dropped, and the next ones tell the same.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        self.0.try_take(now)
+    }
+
+    /// Says whether it is as good as a new one.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.0.full_at <= now
+    }
+}
+
 /// The budget of one link.
 #[derive(Debug)]
 pub(super) struct Budget {
     frames: Bucket,
-    facts: Bucket,
     unknown: u64,
 }
 
@@ -112,7 +133,6 @@ impl Budget {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             frames: Bucket::new(FRAMES_BURST, FRAME_EVERY, now),
-            facts: Bucket::new(FACTS_BURST, FACTS_EVERY, now),
             unknown: 0,
         }
     }
@@ -120,11 +140,6 @@ impl Budget {
     /// Takes a frame that is no chunk; returns until when it has to wait.
     pub(super) fn frame(&mut self, now: Instant) -> Option<Instant> {
         self.frames.take(now)
-    }
-
-    /// Says whether facts may be told to everybody now; others are dropped, and the next ones tell the same.
-    pub(super) fn facts(&mut self, now: Instant) -> bool {
-        self.facts.try_take(now)
     }
 
     /// Notes a frame of an unknown kind; says whether to answer, and whether to write a line of the log.
@@ -139,7 +154,8 @@ impl Budget {
     }
 }
 
-/// Checks and cuts what an agent says when it comes.
+/// Checks and cuts what an agent says when it comes. What is kept of it for as long as the agent is one of the living takes
+/// 64 KiB of memory at most, however it was made: 8 KiB of facts, and its connections.
 ///
 /// # Errors
 /// `AGENT_REPORT_TOO_LARGE` when it cannot be cut without harm: an attempt that is left out would be given up.
@@ -152,6 +168,8 @@ pub(super) fn bound_hello(hello: &mut pb::Hello) -> Result<(), Problem> {
         bound_facts(facts);
     }
     let mut left = CONNECTIONS_BYTES_MAX;
+    hello.connections.truncate(CONNECTIONS_MAX);
+    hello.connections.shrink_to_fit();
     hello.connections.retain_mut(|connection| {
         cut(&mut connection.name, TEXT_MAX);
         cut(&mut connection.kind, REASON_MAX);
@@ -242,152 +260,4 @@ fn cut(text: &mut String, most: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message;
-
-    use super::*;
-
-    #[test]
-    fn a_flood_of_frames_waits_and_what_an_honest_agent_says_does_not() {
-        let now = Instant::now();
-        let mut budget = Budget::new(now);
-        for _ in 0..FRAMES_BURST {
-            assert_eq!(budget.frame(now), None);
-        }
-        let until = budget.frame(now).expect("a wait");
-        assert_eq!(until - now, FRAME_EVERY);
-        // 100,000 in 7 s were lines of the log once; now they take 23 s, and an honest second passes at once after it.
-        for _ in 0..100_000 {
-            budget.frame(now);
-        }
-        let until = budget.frame(now).expect("a wait");
-        assert!(until - now > Duration::from_secs(20));
-        assert_eq!(budget.frame(until + Duration::from_secs(3)), None);
-    }
-
-    #[test]
-    fn facts_are_told_some_times_and_unknown_frames_make_few_lines() {
-        let now = Instant::now();
-        let mut budget = Budget::new(now);
-        let told = (0..1_000).filter(|_| budget.facts(now)).count();
-        assert_eq!(told, FACTS_BURST as usize);
-        assert!(budget.facts(now + FACTS_EVERY), "and again after a while");
-        let said: Vec<_> = (0..100_000).map(|_| budget.unknown()).collect();
-        assert_eq!(
-            said.iter().filter(|(answer, _)| *answer).count() as u64,
-            UNKNOWN_ANSWERED
-        );
-        assert_eq!(said.iter().filter(|(_, line)| *line).count(), 17);
-    }
-
-    #[test]
-    fn a_resend_is_free_and_saying_the_same_without_end_is_not() {
-        let now = Instant::now();
-        let mut vain = Vain::new(now);
-        assert!(vain.is_full(now));
-        assert!((0..VAIN_BURST).all(|_| vain.take(now)));
-        assert!((0..100_000).all(|_| !vain.take(now)));
-        // What was above it is not owed.
-        let later = now + Duration::from_secs(1);
-        assert_eq!((0..1_000).filter(|_| vain.take(later)).count(), 50);
-        assert!(!vain.is_full(later));
-        let rested = later + VAIN_EVERY * VAIN_BURST;
-        assert!(vain.is_full(rested));
-        assert!((0..VAIN_BURST).all(|_| vain.take(rested)));
-    }
-
-    fn digest(stream: pb::Stream, hash_len: usize) -> pb::StreamDigest {
-        pb::StreamDigest {
-            stream: stream.into(),
-            bytes: 1,
-            blake3: vec![7; hash_len].into(),
-        }
-    }
-
-    #[test]
-    fn an_outcome_has_one_digest_a_stream() {
-        let (out, err) = (pb::Stream::Stdout, pb::Stream::Stderr);
-        let check = |streams: &[pb::StreamDigest], events: Option<usize>| {
-            let outcome = pb::Outcome {
-                streams: streams.to_vec(),
-                events: events.map(|hash_len| pb::EventsDigest {
-                    version: 1,
-                    count: 1,
-                    blake3: vec![7; hash_len].into(),
-                }),
-                ..Default::default()
-            };
-            let mut chunk = pb::LogChunk {
-                outcome: Some(outcome),
-                ..Default::default()
-            };
-            bound_chunk(&mut chunk).map_err(|problem| problem.reason)
-        };
-        let invalid = Err(Reason::ChunkInvalid);
-        assert_eq!(check(&[], None), Ok(()));
-        assert_eq!(check(&[digest(out, 32), digest(err, 32)], Some(32)), Ok(()));
-        assert_eq!(check(&vec![pb::StreamDigest::default(); 1_000], None), invalid);
-        assert_eq!(check(&[digest(out, 32), digest(out, 32)], None), invalid, "one twice");
-        assert_eq!(check(&[digest(err, 31)], None), invalid);
-        assert_eq!(check(&[digest(err, 3 << 20)], None), invalid);
-        assert_eq!(check(&[], Some(33)), invalid);
-    }
-
-    #[test]
-    fn a_chunk_that_waits_keeps_nothing_of_its_frame() {
-        let frame = Bytes::from(vec![7; 3 << 20]);
-        let is_of_frame = |bytes: &Bytes| frame.as_ptr_range().contains(&bytes.as_ptr());
-        let outcome = pb::Outcome {
-            reason: "R".repeat(1 << 20),
-            message: "m".repeat(1 << 20),
-            streams: vec![pb::StreamDigest {
-                blake3: frame.slice(..32),
-                ..digest(pb::Stream::Stdout, 0)
-            }],
-            ..Default::default()
-        };
-        let mut chunk = pb::LogChunk {
-            payload: frame.slice(100..110),
-            outcome: Some(outcome),
-            ..Default::default()
-        };
-        assert!(is_of_frame(&chunk.payload));
-        bound_chunk(&mut chunk).unwrap();
-        assert_eq!(chunk.payload, vec![7; 10]);
-        let outcome = chunk.outcome.unwrap();
-        assert!(!is_of_frame(&chunk.payload) && !is_of_frame(&outcome.streams[0].blake3));
-        assert_eq!((outcome.reason.len(), outcome.message.len()), (REASON_MAX, MESSAGE_MAX));
-        assert!(outcome.reason.capacity() + outcome.message.capacity() < 16 << 10);
-    }
-
-    #[test]
-    fn what_an_agent_says_about_itself_stays_readable_for_everybody() {
-        let huge = "é".repeat(200_000);
-        let mut hello = pb::Hello {
-            facts: Some(pb::Facts {
-                hostname: huge.clone(),
-                os: huge.clone(),
-                arch: huge.clone(),
-                kernel: huge.clone(),
-                agent_version: huge.clone(),
-                capabilities: vec![huge.clone(); 1_000],
-                ..Default::default()
-            }),
-            connections: (0..10_000)
-                .map(|n| pb::Connection {
-                    name: format!("c{n}"),
-                    kind: huge.clone(),
-                    is_default: false,
-                })
-                .collect(),
-            process_nonce: huge,
-            ..Default::default()
-        };
-        bound_hello(&mut hello).unwrap();
-        assert!(hello.encoded_len() < 64 << 10, "{}", hello.encoded_len());
-        assert!(hello.connections.len() > 200);
-        hello.attempts = vec![pb::AttemptReport::default(); ATTEMPTS_MAX + 1];
-        let refused = bound_hello(&mut hello).unwrap_err();
-        assert_eq!(refused.reason, Reason::AgentReportTooLarge);
-    }
-}
+mod tests;

@@ -274,7 +274,7 @@ async fn handle(links: &Links, link: &Link, frame: Option<Frame>, budget: &mut B
             }
         }
         Some(Frame::Facts(mut facts)) => {
-            if !budget.facts(Instant::now()) {
+            if !link.share.may_tell() {
                 return Ok(true);
             }
             budget::bound_facts(&mut facts);

@@ -1,4 +1,5 @@
-//! What one agent may have waiting for the store, and say in vain, so that all others stand behind little of it.
+//! What one agent may have waiting for the store, say in vain, and tell everybody, so that all others stand behind little
+//! of it.
 //!
 //! Kept per agent, not per link: one that dials again gets no more of it.
 
@@ -11,7 +12,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Links, budget::Vain};
+use super::{
+    Links,
+    budget::{Facts, Vain},
+};
 
 /// Bytes of chunks of one agent that may wait: a 16th of what all agents have.
 const SHARE_BYTES: usize = 4 << 20;
@@ -31,6 +35,7 @@ const _: () = assert!(chunk::PAYLOAD_MAX + (8 << 10) + CHUNK_OVERHEAD <= SHARE_B
 pub(super) struct Share {
     room: Arc<Semaphore>,
     vain: Mutex<Vain>,
+    facts: Mutex<Facts>,
 }
 
 impl Share {
@@ -38,6 +43,7 @@ impl Share {
         Self {
             room: Arc::new(Semaphore::new(SHARE_BYTES)),
             vain: Mutex::new(Vain::new(Instant::now())),
+            facts: Mutex::new(Facts::new(Instant::now())),
         }
     }
 
@@ -52,8 +58,18 @@ impl Share {
         self.vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether what the agent says about itself may be told to everybody now.
+    pub(super) fn may_tell(&self) -> bool {
+        self.facts().take(Instant::now())
+    }
+
     fn is_unused(&self) -> bool {
-        self.room.available_permits() == SHARE_BYTES && self.vain().is_full(Instant::now())
+        let now = Instant::now();
+        self.room.available_permits() == SHARE_BYTES && self.vain().is_full(now) && self.facts().is_full(now)
     }
 }
 
@@ -110,10 +126,16 @@ mod tests {
         assert!(new.vain().take(Instant::now()));
         shares.forget(agent);
         assert_eq!(shares.0.len(), 1, "something came in vain");
+        let told = AgentId::new();
+        let share = shares.of(told);
+        assert!(share.may_tell());
+        shares.forget(told);
+        drop(share);
+        assert_eq!(shares.0.len(), 2, "it told everybody");
         let unused = AgentId::new();
         let share = shares.of(unused);
         shares.forget(unused);
         drop(share);
-        assert_eq!(shares.0.len(), 1);
+        assert_eq!(shares.0.len(), 2);
     }
 }

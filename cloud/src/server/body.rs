@@ -78,9 +78,18 @@ impl Tab {
     }
 }
 
+/// What one caller's bodies may take.
+#[derive(Clone)]
+pub(super) struct Shares {
+    /// Of the beginnings.
+    pub(super) first: Arc<Share>,
+    /// Of all that comes after them.
+    pub(super) rest: Arc<Share>,
+}
+
 /// Measures the body of a known caller.
 pub(super) struct Measure {
-    share: Arc<Share>,
+    shares: Shares,
     tab: Tab,
     /// Largest message.
     max: usize,
@@ -93,9 +102,9 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn new(share: Arc<Share>, tab: Tab, max: usize) -> Self {
+    pub(super) fn new(shares: Shares, tab: Tab, max: usize) -> Self {
         Self {
-            share,
+            shares,
             tab,
             max,
             has_begun: false,
@@ -107,10 +116,10 @@ impl Measure {
     }
 
     /// Takes so many bytes now, or begins to wait for them.
-    fn want(&mut self, bytes: usize) {
-        match self.share.try_take(bytes) {
+    fn want(&mut self, share: &Arc<Share>, bytes: usize) {
+        match share.try_take(bytes) {
             Some(held) => self.tab.add(held),
-            None => self.waiting = Some(Box::pin(Arc::clone(&self.share).take(bytes))),
+            None => self.waiting = Some(Box::pin(Arc::clone(share).take(bytes))),
         }
     }
 
@@ -118,7 +127,8 @@ impl Measure {
     fn poll_room(&mut self, ctx: &mut Context<'_>) -> Poll<bool> {
         if !self.has_begun {
             self.has_begun = true;
-            self.want(FIRST.min(self.max + PREFIX));
+            let first = Arc::clone(&self.shares.first);
+            self.want(&first, FIRST.min(self.max + PREFIX));
         }
         let Some(waiting) = &mut self.waiting else {
             return Poll::Ready(true);
@@ -151,7 +161,9 @@ impl Measure {
         }
         let has = self.tab.bytes();
         if whole > has {
-            self.want(whole - has);
+            // All that is still to come, at once: who has it waits for nothing more.
+            let rest = Arc::clone(&self.shares.rest);
+            self.want(&rest, whole - has);
         }
         Ok(())
     }
@@ -284,91 +296,4 @@ impl http_body::Body for Impatient {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{convert::Infallible, future::poll_fn};
-
-    use futures::{Stream, StreamExt, stream};
-
-    use super::{super::room::Room, *};
-
-    const MAX: usize = 2 << 20;
-    /// A message that has two megabytes of room, with what stands before it.
-    const LARGE: u32 = (2 << 20) - 64;
-
-    fn body(share: &Arc<Share>, tab: &Tab, frames: impl Stream<Item = Bytes> + Send + 'static) -> Impatient {
-        let body = Body::from_stream(frames.map(Ok::<_, Infallible>));
-        let measure = Measure::new(Arc::clone(share), tab.clone(), MAX);
-        Impatient::new(body, KNOWN, None, Some(measure), Language::En)
-    }
-
-    /// The beginning of a message of so many bytes.
-    fn begun(message: u32, here: usize) -> Bytes {
-        let mut bytes = vec![0];
-        bytes.extend(message.to_be_bytes());
-        bytes.resize(PREFIX + here, b'x');
-        bytes.into()
-    }
-
-    async fn next(body: &mut Impatient) -> Option<Result<usize, String>> {
-        let frame = poll_fn(|ctx| http_body::Body::poll_frame(Pin::new(&mut *body), ctx)).await?;
-        let frame = frame.map(|frame| frame.into_data().map_or(0, |data| data.len()));
-        Some(frame.map_err(|error| error.to_string()))
-    }
-
-    /// R4: a hundred such bodies of a viewer, on each of its connections, were read as far as they came.
-    #[tokio::test(start_paused = true)]
-    async fn of_bodies_without_an_end_as_many_are_read_as_an_actor_has_room_for() {
-        let room = Room::new();
-        let share = room.share("token:a");
-        let mut open = Vec::new();
-        for _ in 0..8 {
-            let tab = Tab::default();
-            let frames = stream::iter([begun(LARGE, 100)]).chain(stream::pending());
-            let mut body = body(&share, &tab, frames);
-            assert_eq!(next(&mut body).await, Some(Ok(105)));
-            open.push((body, tab));
-        }
-        let kept: usize = open.iter().map(|(_, tab)| tab.bytes()).sum();
-        assert!(kept <= 16 << 20, "{kept}");
-        // The ninth finds no room for all of its message, and is given up.
-        let tab = Tab::default();
-        let mut ninth = body(&share, &tab, stream::iter([begun(LARGE, 100)]));
-        assert!(next(&mut ninth).await.unwrap().is_err());
-        // Somebody else's passes meanwhile, and so does his own once they are given up.
-        let other = room.share("token:b");
-        let mut others = body(&other, &Tab::default(), stream::iter([begun(512 << 10, 512 << 10)]));
-        assert_eq!(next(&mut others).await, Some(Ok(PREFIX + (512 << 10))));
-        for (mut body, _) in open {
-            assert!(next(&mut body).await.unwrap().is_err(), "too slow");
-        }
-        let mut own = body(&share, &Tab::default(), stream::iter([begun(100, 100)]));
-        assert_eq!(next(&mut own).await, Some(Ok(105)));
-        assert_eq!(next(&mut own).await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_holds_what_it_has_until_its_handler_answered_and_no_more_than_it_may_have() {
-        let room = Room::new();
-        let share = room.share("token:a");
-        let tab = Tab::default();
-        // The prefix in pieces.
-        let whole = begun(3_000, 3_000);
-        let frames = stream::iter([whole.slice(..2), whole.slice(2..)]);
-        let mut pieces = body(&share, &tab, frames);
-        assert_eq!(next(&mut pieces).await, Some(Ok(2)));
-        assert_eq!(next(&mut pieces).await, Some(Ok(3_003)));
-        assert_eq!(next(&mut pieces).await, None);
-        drop(pieces);
-        assert_eq!(tab.bytes(), 3 << 10);
-        let mut large = body(&share, &tab, stream::iter([begun(LARGE + 65, 10)]));
-        let refused = next(&mut large).await.unwrap().unwrap_err();
-        assert!(refused.contains("2097153"), "{refused}");
-        let mut longer_than_it_says = body(&share, &tab, stream::repeat(begun(10, 60_000)));
-        let refused = loop {
-            if let Err(refused) = next(&mut longer_than_it_says).await.unwrap() {
-                break refused;
-            }
-        };
-        assert!(refused.contains("2097152"), "{refused}");
-    }
-}
+pub(super) mod tests;

@@ -6,8 +6,11 @@
 //! anybody may call it                               its turn first, then 10 s for a small body; a stranger keeps the turn
 //!                                                   until its answer is taken
 //! reflection                                        as that, and one of 16 conversations of strangers, or of others
-//! everything else                                   a limit on silence, on the whole, and on bytes, of the request
-//!                                                   (`body`) and of the answer (`answer`), in its caller's `room`
+//! a path of ours that the table does not know       refused here as what nobody does
+//! everything else that is a call                    a limit on silence, on the whole, and on bytes, of the request
+//!                                                   (`body`) and of the answer (`answer`), in its caller's `room`s;
+//!                                                   what reads stands behind its caller's others (`reading`)
+//! a file of the console                             it is there for everybody; a session makes its connection known
 //! ```
 //!
 //! The path is looked up in the table of `authz` and used for nothing else; who is let in is decided once more by the
@@ -17,6 +20,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -26,15 +30,19 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, header};
 use http_body::Frame;
-use opslink::{locale::Language, reason::Reason};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use opslink::{locale::Language, problem::Problem, reason::Reason};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tonic::Status;
 
 use super::{
     answer::Answering,
-    body::{ANYBODY, CONVERSATION, Impatient, KNOWN, Measure, Tab},
+    body::{ANYBODY, CONVERSATION, Impatient, KNOWN, Measure, Shares, Tab},
+    reading::{Readers, Reading},
     room::Room,
     sizes,
 };
@@ -54,11 +62,20 @@ const BODIES_MAX: usize = 256;
 /// are on their way.
 const CONVERSATIONS_MAX: usize = 16;
 
+/// How the paths of our calls begin, whatever the version of their package.
+const OURS: &str = "/opslink.";
+
+/// Longest look at whose session it is that asks for a file of the console: the file comes all the same.
+const RECOGNISED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What this stage needs.
 #[derive(Clone)]
 pub(super) struct Headers {
     gate: Gate,
-    room: Room,
+    beginnings: Room,
+    requests: Room,
+    answers: Room,
+    readers: Readers,
     bodies: Arc<Semaphore>,
     conversations: Arc<Semaphore>,
     conversations_of_strangers: Arc<Semaphore>,
@@ -68,7 +85,10 @@ impl Headers {
     pub(super) fn new(gate: Gate) -> Self {
         Self {
             gate,
-            room: Room::new(),
+            beginnings: Room::of_beginnings(),
+            requests: Room::of_requests(),
+            answers: Room::of_answers(),
+            readers: Readers::default(),
             bodies: Arc::new(Semaphore::new(BODIES_MAX)),
             conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
             conversations_of_strangers: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
@@ -107,6 +127,23 @@ impl Headers {
             return Err(to_status(&Reason::Overloaded.into(), header_language(headers)));
         }
         self.gate.check(rpc, headers, extensions).await
+    }
+
+    /// A file of the console is asked for. Who has logged in is no stranger while it comes, over however slow a line.
+    pub(super) async fn recognise(&self, headers: &HeaderMap, extensions: &Extensions) {
+        let Some(standing) = extensions.get::<Arc<Standing>>() else {
+            return;
+        };
+        if standing.is_known() || !headers.contains_key(header::COOKIE) {
+            return;
+        }
+        let Some(_place) = standing.look() else {
+            return;
+        };
+        let looked = timeout(RECOGNISED_WITHIN, self.gate.recognises(headers, extensions)).await;
+        if !looked.unwrap_or(false) {
+            standing.refused();
+        }
     }
 }
 
@@ -155,6 +192,8 @@ pub(super) async fn check(State(headers): State<Headers>, request: Request, next
             }
             Principal::Anyone => Some(rpc),
         },
+        // Nobody says who may call it, so nobody may: also when there is a handler that forgot to ask.
+        None if path.starts_with(OURS) => return unknown(&path, &request),
         None => None,
     };
     anybody(&headers, call, &path, request, next).await
@@ -162,6 +201,15 @@ pub(super) async fn check(State(headers): State<Headers>, request: Request, next
 
 fn overloaded(language: Language) -> Response {
     to_status(&Reason::Overloaded.into(), language).into_http()
+}
+
+/// The answer to a call of ours that is in no row of the table.
+fn unknown(path: &str, request: &Request) -> Response {
+    if let Some(standing) = request.extensions().get::<Arc<Standing>>() {
+        standing.refused();
+    }
+    let problem = Problem::new(Reason::Unimplemented).with("rpc", path);
+    to_status(&problem, header_language(request.headers())).into_http()
 }
 
 /// A call that somebody's row of the table asks a login or a certificate for.
@@ -176,21 +224,30 @@ async fn known(headers: &Headers, rpc: Rpc, path: &str, request: Request, next: 
             return status.into_http();
         }
     };
-    let share = headers.room.share(&actor);
-    let Some(answering) = Answering::new(Arc::clone(&share), rpc).await else {
+    let Some(answering) = Answering::new(headers.answers.share(&actor), rpc).await else {
         return overloaded(language);
     };
-    let tab = Tab::default();
+    let (tab, reading) = (Tab::default(), Reading::default());
     // A link lives as long as its connection; its own heartbeat watches over it.
     let request = match rpc == Rpc::Attach {
         true => request,
         false => {
-            let measure = Measure::new(share, tab.clone(), sizes::request_max(rpc));
-            request.map(|body| Body::new(Impatient::new(body, KNOWN, None, Some(measure), language)))
+            let shares = Shares {
+                first: headers.beginnings.share(&actor),
+                rest: headers.requests.share(&actor),
+            };
+            let measure = Measure::new(shares, tab.clone(), sizes::request_max(rpc));
+            request.map(|body| {
+                let body = Impatient::new(body, KNOWN, None, Some(measure), language);
+                match sizes::reads(rpc) {
+                    true => Body::new(headers.readers.before(body, &actor, &reading)),
+                    false => Body::new(body),
+                }
+            })
         }
     };
     let answer = with_reason(next.run(request).await, path, language);
-    drop(tab);
+    drop((tab, reading));
     answering.pass(answer, language).await
 }
 
@@ -233,3 +290,6 @@ async fn anybody(headers: &Headers, call: Option<Rpc>, path: &str, request: Requ
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,11 @@ pub(super) async fn store(config: &Serve) -> Result<(Store, Option<DatabaseLock>
     };
     let problem = |error| open_problem(config, error);
     let lock = DatabaseLock::take(&url).await.map_err(problem)?;
-    let store = SqlStore::open(&url, Options::default()).await.map_err(problem)?;
+    let options = Options {
+        tenure: lock.as_ref().map(DatabaseLock::tenure),
+        ..Options::default()
+    };
+    let store = SqlStore::open(&url, options).await.map_err(problem)?;
     Ok((store, lock))
 }
 

@@ -1,12 +1,15 @@
 //! Memory of calls: bodies that come in and answers that nobody took yet, in bytes, of each actor and of all.
 //!
 //! ```text
-//! headers ──► a body's first 64 KiB ──► all that its message says it has ──► the handler ──► the whole answer ──► taken
-//!             asked for before it is read                                    a list: 4 MiB before, then what it has
+//! headers ──► a list: 4 MiB of its answer ──► a body's first 64 KiB ──► all that its message says it has ──► the handler
+//!         ──► the whole answer ──► taken
 //! ```
 //!
+//! Each of these steps has a room of its own, and nobody waits in an earlier room while it has something of a later one: in
+//! one room, calls that come together would each keep what the others wait for.
+//!
 //! What is asked for is taken at once while there is room, and waits for five seconds otherwise; nothing is read and no
-//! handler is called meanwhile. An actor has a quarter of all at most, and the last quarter is for those that hold little:
+//! handler is called meanwhile. An actor has a quarter of each room at most, and the last quarter is for those that hold little:
 //! who takes all there is shuts nobody out. Actors share nothing but two counters, so nobody waits for anybody's lock.
 
 use std::{
@@ -25,13 +28,37 @@ use tokio::{
 
 /// What is counted, in bytes.
 const UNIT: usize = 1 << 10;
-/// Units of one actor: 16 MiB.
-const OF_ONE: usize = 16 << 10;
-/// Units of all actors, of which 16 MiB are kept for those that hold no more than [`LITTLE`].
-const SHARED: usize = 48 << 10;
-const KEPT: usize = 16 << 10;
-/// A list, and the largest request.
-const LITTLE: usize = 6 << 10;
+/// How large a room is, in units.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    of_one: usize,
+    shared: usize,
+    /// For those that hold no more than `little`.
+    kept: usize,
+    little: usize,
+}
+
+/// 2 MiB of one actor, 8 MiB of all; a body begins with 64 KiB.
+const BEGINNINGS: Size = Size {
+    of_one: 2 << 10,
+    shared: 6 << 10,
+    kept: 2 << 10,
+    little: 1 << 9,
+};
+/// 6 MiB of one actor, 24 MiB of all; the largest request has 2 MiB.
+const REQUESTS: Size = Size {
+    of_one: 6 << 10,
+    shared: 18 << 10,
+    kept: 6 << 10,
+    little: 2 << 10,
+};
+/// 8 MiB of one actor, 32 MiB of all; a list has 4 MiB before it is there.
+const ANSWERS: Size = Size {
+    of_one: 8 << 10,
+    shared: 24 << 10,
+    kept: 8 << 10,
+    little: 4 << 10,
+};
 /// Longest wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls of one actor that wait; others are refused at once.
@@ -43,6 +70,7 @@ pub(super) struct Room(Arc<All>);
 
 #[derive(Debug)]
 struct All {
+    size: Size,
     shared: Arc<Semaphore>,
     kept: Arc<Semaphore>,
     /// Of those that hold something or wait for it.
@@ -67,10 +95,26 @@ pub(super) struct Held {
 }
 
 impl Room {
-    pub(super) fn new() -> Self {
+    /// Of the beginnings of bodies.
+    pub(super) fn of_beginnings() -> Self {
+        Self::new(BEGINNINGS)
+    }
+
+    /// Of bodies that are larger than their beginnings.
+    pub(super) fn of_requests() -> Self {
+        Self::new(REQUESTS)
+    }
+
+    /// Of answers until they are taken.
+    pub(super) fn of_answers() -> Self {
+        Self::new(ANSWERS)
+    }
+
+    fn new(size: Size) -> Self {
         Self(Arc::new(All {
-            shared: Arc::new(Semaphore::new(SHARED)),
-            kept: Arc::new(Semaphore::new(KEPT)),
+            size,
+            shared: Arc::new(Semaphore::new(size.shared)),
+            kept: Arc::new(Semaphore::new(size.kept)),
             actors: Mutex::default(),
         }))
     }
@@ -85,7 +129,7 @@ impl Room {
         let share = Arc::new(Share {
             all: Arc::clone(&self.0),
             actor: Arc::clone(&actor),
-            own: Arc::new(Semaphore::new(OF_ONE)),
+            own: Arc::new(Semaphore::new(self.0.size.of_one)),
             waiting: AtomicUsize::new(0),
         });
         actors.insert(actor, Arc::downgrade(&share));
@@ -147,7 +191,8 @@ impl Share {
     }
 
     fn holds_little(&self) -> bool {
-        OF_ONE.saturating_sub(self.own.available_permits()) <= LITTLE
+        let Size { of_one, little, .. } = self.all.size;
+        of_one.saturating_sub(self.own.available_permits()) <= little
     }
 
     fn held(self: &Arc<Self>, own: OwnedSemaphorePermit, of_all: OwnedSemaphorePermit) -> Held {
@@ -211,10 +256,10 @@ mod tests {
 
     #[test]
     fn an_actor_has_a_quarter_and_gets_it_back() {
-        let room = Room::new();
+        let room = Room::of_requests();
         let share = room.share("token:a");
         let mut all = take_all(&share, 2 * MIB);
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 3);
         assert!(room.share("token:b").try_take(2 * MIB).is_some());
         // What turns out to be small makes room.
         all[0].shrink(100);
@@ -222,30 +267,30 @@ mod tests {
         assert!(room.share("token:a").try_take(MIB).is_some());
         drop((all, share));
         assert!(room.0.lock().is_empty(), "nothing is left of them");
-        assert_eq!(room.0.shared.available_permits(), SHARED);
-        assert_eq!(take_all(&room.share("token:a"), 2 * MIB).len(), 8);
+        assert_eq!(room.0.shared.available_permits(), REQUESTS.shared);
+        assert_eq!(take_all(&room.share("token:a"), 2 * MIB).len(), 3);
     }
 
     #[test]
     fn those_that_take_all_they_get_leave_some_to_others() {
-        let room = Room::new();
+        let room = Room::of_requests();
         let greedy = (0..3).flat_map(|n| take_all(&room.share(&format!("token:{n}")), MIB));
         let greedy: Vec<Held> = greedy.collect();
-        assert_eq!(greedy.len(), 48);
+        assert_eq!(greedy.len(), 18);
         assert!(room.share("token:0").try_take(MIB).is_none());
         let honest = take_all(&room.share("token:honest"), 2 * MIB);
-        assert_eq!(honest.len(), 3);
+        assert_eq!(honest.len(), 1, "what it may have of the last quarter");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_room_waits_and_gets_what_is_given_back_and_the_crowd_is_refused() {
-        let room = Room::new();
+        let room = Room::of_requests();
         let share = room.share("token:a");
-        let mut all = take_all(&share, 4 * MIB);
-        let late = tokio::spawn(room.share("token:a").take(4 * MIB));
+        let mut all = take_all(&share, 2 * MIB);
+        let late = tokio::spawn(room.share("token:a").take(2 * MIB));
         let mut crowd = Vec::new();
         for _ in 0..WAITING + 10 {
-            crowd.push(tokio::spawn(room.share("token:a").take(4 * MIB)));
+            crowd.push(tokio::spawn(room.share("token:a").take(2 * MIB)));
         }
         while share.waiting.load(Ordering::Acquire) < WAITING {
             tokio::task::yield_now().await;
@@ -258,7 +303,7 @@ mod tests {
         }
         // The one place of the first goes round.
         assert_eq!(got as usize, WAITING - 1);
-        let refused = share.clone().take(8 * MIB).await;
+        let refused = share.clone().take(4 * MIB).await;
         assert!(refused.is_none(), "after five seconds");
         assert_eq!(share.waiting.load(Ordering::Acquire), 0);
     }

@@ -1,4 +1,4 @@
-//! How large the request of a call may be, and what kind of answer it has.
+//! How large the request of a call may be, what kind of answer it has, and whether it reads.
 
 use crate::authz::Rpc;
 
@@ -59,6 +59,23 @@ pub(super) const fn kind(rpc: Rpc) -> Kind {
     }
 }
 
+/// Says whether a call stands in line with the others of its actor that read (`reading`): every list, whatever it is of, and
+/// what else asks the store as much for a caller that changes nothing.
+pub(super) const fn reads(rpc: Rpc) -> bool {
+    match rpc {
+        Rpc::ListAgents | Rpc::MatchAgents | Rpc::ListJoinTokens | Rpc::ListTokens => true,
+        Rpc::ListAuditEvents | Rpc::ListChunks | Rpc::ListTasks | Rpc::ListExecutions => true,
+        Rpc::GetTask | Rpc::WatchTask | Rpc::ReadLog => true,
+        // From memory.
+        Rpc::GetAgent | Rpc::WatchAgents | Rpc::GetCurrentUser | Rpc::GetSystemInfo => false,
+        Rpc::Attach | Rpc::Join | Rpc::RenewExpired | Rpc::RenewCertificate => false,
+        Rpc::Login | Rpc::Logout | Rpc::ChangePassword => false,
+        Rpc::SetAgentLabels | Rpc::RemoveAgent => false,
+        Rpc::CreateJoinToken | Rpc::RevokeJoinToken | Rpc::CreateToken | Rpc::RevokeToken => false,
+        Rpc::CreateTask | Rpc::CancelTask | Rpc::RetryTask => false,
+    }
+}
+
 /// What a list takes before anybody knows how large it is: a page of tasks has this much of them at most.
 pub(super) const LIST: usize = 4 << 20;
 
@@ -81,6 +98,16 @@ mod tests {
         for rpc in Rpc::ALL {
             assert_eq!(kind(*rpc) == Kind::Stream, streams[rpc.method()], "{rpc:?}");
         }
+    }
+
+    #[test]
+    fn every_list_reads_and_everything_that_reads_has_a_caller_with_a_role() {
+        let lists = Rpc::ALL.iter().filter(|rpc| kind(**rpc) == Kind::List);
+        let forgotten: Vec<_> = lists.filter(|rpc| !reads(**rpc)).collect();
+        assert!(forgotten.is_empty(), "lists that stand in no line: {forgotten:?}");
+        // Who has no name stands behind nobody, and a link has no end.
+        let mut reading = Rpc::ALL.iter().filter(|rpc| reads(**rpc));
+        assert!(reading.all(|rpc| rpc.requires().least_role().is_some()));
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //!    comes and is not taken has room (`room`).
 //! 3. The services, each with its own limits of message size; each handler begins with its gate.
 //! 4. Reflection and health, open to everybody.
-//! 5. What nobody took: the console, or `UNIMPLEMENTED` for gRPC clients.
+//! 5. What nobody took: the console, or `UNIMPLEMENTED` for gRPC clients. A session makes the connection known before.
 //!
 //! Who is at the other end is put into each request by the accept loop (`tls`), before all of this.
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, extract::Request};
 use opslink::pb::{
     self, agent_service_server::AgentServiceServer, audit_service_server::AuditServiceServer,
     auth_service_server::AuthServiceServer, enrollment_service_server::EnrollmentServiceServer,
@@ -46,15 +46,18 @@ macro_rules! limited {
 pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
     let gate = || cloud.gate.clone();
     let store = || cloud.store.clone();
+    // Lists are read by what reads for callers, so that they keep none of the engine's readers.
+    let for_callers = || cloud.store.for_callers();
     let authority = || Arc::clone(&cloud.authority);
 
     let agents = agent::Service {
         gate: gate(),
         store: store(),
+        lookups: for_callers(),
         directory: cloud.directory.clone(),
         engine: cloud.engine.clone(),
         join_tokens: JoinTokens {
-            store: store(),
+            store: for_callers(),
             authority: authority(),
             public_url: Arc::clone(&cloud.public_url),
         },
@@ -79,7 +82,7 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
     };
     let tokens = token::Service {
         gate: gate(),
-        store: store(),
+        store: for_callers(),
     };
     let system = system::Service {
         gate: gate(),
@@ -89,7 +92,7 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
     };
     let audit = audit::Service {
         gate: gate(),
-        store: cloud.store.for_callers(),
+        store: for_callers(),
     };
     let tasks = task::Service::new(gate(), cloud.engine.clone());
     let logs = log::Service::new(gate(), cloud.engine.clone());
@@ -105,15 +108,16 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
         .add_service(limited!(LogServiceServer::new(logs), CONTROL_MAX))
         .add_service(limited!(LinkServiceServer::new(links), FRAME_MAX));
     let services = reflection(services).add_service(limited!(background::health(cloud), ANYBODY_MAX));
+    let headers = Headers::new(gate());
 
     services
         .into_axum_router()
-        .route_layer(axum::middleware::from_fn_with_state(
-            Headers::new(gate()),
-            headers::check,
-        ))
+        .route_layer(axum::middleware::from_fn_with_state(headers.clone(), headers::check))
         .route_layer(GrpcWebLayer::new())
-        .fallback(gateway::fallback)
+        .fallback(move |request: Request| async move {
+            headers.recognise(request.headers(), request.extensions()).await;
+            gateway::fallback(request).await
+        })
         // Built once here instead of at every connection.
         .with_state(())
 }

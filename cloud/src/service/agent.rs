@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use futures::Stream;
 use opslink::{
-    convert, locale::Language, pb, pb::agent_service_server::AgentService, problem::Problem, reason::Reason,
-    selector::Selector,
+    convert, id::AgentId, locale::Language, pb, pb::agent_service_server::AgentService, problem::Problem,
+    reason::Reason, selector::Selector,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -16,7 +16,7 @@ use crate::{
     authz::Rpc,
     identity::{Caller, Gate},
     status::{language, store_problem, to_status},
-    store::{self, Store, record::Agent},
+    store::{self, Store},
     task::{Engine, RemovalError, targets},
 };
 
@@ -31,6 +31,8 @@ pub struct Service {
     pub gate: Gate,
     /// Where labels and removals are kept.
     pub store: Store,
+    /// The same for what the directory does not know.
+    pub lookups: Store,
     /// The living agents.
     pub directory: Directory,
     /// Ends what removed agents were doing.
@@ -54,21 +56,32 @@ impl Service {
         if let Ok(view) = self.find(id_or_name) {
             return Ok(view);
         }
-        let stored = self.store.agent_list().await.map_err(store_problem)?;
-        let is_meant = |agent: &&Agent| agent.name == id_or_name || agent.id.to_string() == id_or_name;
-        if let Some(agent) = stored.iter().find(is_meant) {
+        if let Some(id) = self.stored(id_or_name).await.map_err(store_problem)? {
             let _one = self.directory.one_change().await;
-            self.directory.refresh(&self.store, agent.id).await;
+            self.directory.refresh(&self.store, id).await;
         }
         self.find(id_or_name)
     }
 
-    async fn list(&self, request: pb::ListAgentsRequest) -> Result<pb::ListAgentsResponse, Problem> {
+    /// A living agent of the store, by its name or its id: a name that nobody has costs no list.
+    async fn stored(&self, id_or_name: &str) -> store::Result<Option<AgentId>> {
+        let found = match (
+            self.lookups.agent_by_name(id_or_name).await?,
+            id_or_name.parse::<AgentId>(),
+        ) {
+            (Some(agent), _) => Some(agent),
+            (None, Ok(id)) => self.lookups.agent_get(id).await?,
+            (None, Err(_)) => None,
+        };
+        Ok(found.filter(|agent| !agent.removed).map(|agent| agent.id))
+    }
+
+    async fn list(&self, actor: &str, request: pb::ListAgentsRequest) -> Result<pb::ListAgentsResponse, Problem> {
         let views = if request.filter.trim().is_empty() {
             self.directory.list()
         } else {
             self.directory
-                .select(Selector::parse_expression(&request.filter)?)
+                .select(actor, Selector::parse_expression(&request.filter)?)
                 .await
         };
         let total_size = i32::try_from(views.len()).unwrap_or(i32::MAX);
@@ -161,9 +174,10 @@ impl AgentService for Service {
         &self,
         request: Request<pb::ListAgentsRequest>,
     ) -> Result<Response<pb::ListAgentsResponse>, Status> {
-        self.gate.permit(&request, Rpc::ListAgents).await?;
+        let caller = self.gate.permit(&request, Rpc::ListAgents).await?;
         let refuse = refuse(language(request.metadata()));
-        Ok(Response::new(self.list(request.into_inner()).await.map_err(refuse)?))
+        let list = self.list(&caller.actor, request.into_inner()).await;
+        Ok(Response::new(list.map_err(refuse)?))
     }
 
     async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
@@ -189,11 +203,11 @@ impl AgentService for Service {
         &self,
         request: Request<pb::MatchAgentsRequest>,
     ) -> Result<Response<pb::MatchAgentsResponse>, Status> {
-        self.gate.permit(&request, Rpc::MatchAgents).await?;
+        let caller = self.gate.permit(&request, Rpc::MatchAgents).await?;
         let refuse = refuse(language(request.metadata()));
         let meant = async {
             let selector = Selector::parse(request.into_inner().selector.unwrap_or_default())?;
-            targets::meant(&self.directory, selector).await
+            targets::meant(&self.directory, &caller.actor, selector).await
         };
         let agents = meant.await.map_err(refuse)?;
         let agents = agents.iter().map(AgentView::to_pb).collect();

@@ -95,17 +95,11 @@ impl JoinTokens {
         request: &pb::ListJoinTokensRequest,
     ) -> Result<pb::ListJoinTokensResponse, Problem> {
         let size = page::size(request.page_size, 100, 1000)?;
-        let after = page::after(&request.page_token)?;
-        let tokens = self
-            .store
-            .join_token_list(None, u32::MAX)
-            .await
-            .map_err(store_problem)?;
         // Ids sort by time, and the list is newest first.
-        let rest = tokens
-            .into_iter()
-            .filter(|token| after.as_ref().is_none_or(|after| token.id.to_string() < *after));
-        let (tokens, next_page_token) = page::cut(rest, size, |token| token.id.to_string());
+        let before = page::after_id(&request.page_token)?;
+        let tokens = self.store.join_token_list(before, page::rows(size)).await;
+        let tokens = tokens.map_err(store_problem)?.into_iter();
+        let (tokens, next_page_token) = page::cut(tokens, size, |token| token.id.to_string());
         Ok(pb::ListJoinTokensResponse {
             join_tokens: tokens.into_iter().map(to_pb).collect(),
             next_page_token,

@@ -1,5 +1,7 @@
 //! Pages of a list: sizes within bounds, and tokens that say after which key to go on.
 
+use std::str::FromStr;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use opslink::problem::Problem;
 
@@ -21,6 +23,17 @@ pub(super) fn after(token: &str) -> Result<Option<String>, Problem> {
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
     String::from_utf8(bytes).map(Some).map_err(|_| unreadable())
+}
+
+/// The same in a list whose keys are ids.
+pub(super) fn after_id<K: FromStr>(token: &str) -> Result<Option<K>, Problem> {
+    let key = after(token)?.map(|key| key.parse::<K>());
+    key.transpose().map_err(|_| unreadable())
+}
+
+/// Rows to read for a page: one more than it has tells whether there is another page.
+pub(super) fn rows(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// What is said of a token that this cloud did not make.
@@ -76,5 +89,9 @@ mod tests {
         assert_eq!(size(5000, 100, 1000).unwrap(), 1000);
         assert!(size(-1, 100, 1000).is_err());
         assert!(after("%%%").is_err());
+        let key = token("7");
+        assert_eq!(after_id::<u64>(&key).unwrap(), Some(7));
+        assert_eq!(after_id::<u64>("").unwrap(), None);
+        assert!(after_id::<u64>(&token("seven")).is_err());
     }
 }

@@ -46,9 +46,8 @@ impl TaskService for Service {
     }
 
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Result<Response<pb::GetTaskResponse>, Status> {
-        let caller = self.gate.permit(&request, Rpc::GetTask).await?;
+        self.gate.permit(&request, Rpc::GetTask).await?;
         let language = language(request.metadata());
-        let _turn = self.engine.turn(&caller).await;
         let task = self.engine.get(&request.into_inner().id).await.and_then(encode::task);
         answer(task.map(|task| pb::GetTaskResponse { task: Some(task) }), language)
     }
@@ -57,9 +56,8 @@ impl TaskService for Service {
         &self,
         request: Request<pb::ListTasksRequest>,
     ) -> Result<Response<pb::ListTasksResponse>, Status> {
-        let caller = self.gate.permit(&request, Rpc::ListTasks).await?;
+        self.gate.permit(&request, Rpc::ListTasks).await?;
         let language = language(request.metadata());
-        let _turn = self.engine.turn(&caller).await;
         let tasks = async { self.engine.list(decode::list(request.get_ref())?).await };
         answer(tasks.await.map(encode::tasks), language)
     }
@@ -68,9 +66,8 @@ impl TaskService for Service {
         &self,
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
-        let caller = self.gate.permit(&request, Rpc::ListExecutions).await?;
+        self.gate.permit(&request, Rpc::ListExecutions).await?;
         let language = language(request.metadata());
-        let _turn = self.engine.turn(&caller).await;
         let executions = async {
             let request = decode::executions(request.into_inner())?;
             self.engine.list_executions(request).await
@@ -90,8 +87,7 @@ impl TaskService for Service {
         let to_status = move |problem: Problem| to_status(&problem, language);
         let request = decode::watch(request.into_inner()).map_err(to_status)?;
         let reads = (request.output != Output::Nothing).then(|| format!("task/{}", request.task));
-        let _turn = self.engine.turn(&caller).await;
-        let watch = self.engine.watch(request).await.map_err(to_status)?;
+        let watch = self.engine.watch(&caller, request).await.map_err(to_status)?;
         // Only of what there is: the id of nothing is anybody's text.
         if let Some(resource) = reads {
             self.gate.note(&caller, "task.read_output", resource);

@@ -78,12 +78,11 @@ impl Service {
 
     async fn list(&self, request: &pb::ListTokensRequest) -> Result<pb::ListTokensResponse, Problem> {
         let size = page::size(request.page_size, 100, 1000)?;
-        let after = page::after(&request.page_token)?;
-        let tokens = self.store.token_list(None, u32::MAX).await.map_err(store_problem)?;
-        let rest = tokens
-            .into_iter()
-            .filter(|token| after.as_ref().is_none_or(|after| token.id.to_string() < *after));
-        let (tokens, next_page_token) = page::cut(rest, size, |token| token.id.to_string());
+        // Ids sort by time, and the list is newest first.
+        let before = page::after_id(&request.page_token)?;
+        let tokens = self.store.token_list(before, page::rows(size)).await;
+        let tokens = tokens.map_err(store_problem)?.into_iter();
+        let (tokens, next_page_token) = page::cut(tokens, size, |token| token.id.to_string());
         Ok(pb::ListTokensResponse {
             tokens: tokens.into_iter().map(to_pb).collect(),
             next_page_token,

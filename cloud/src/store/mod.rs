@@ -35,7 +35,7 @@ mod user;
 mod work;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 
 pub use error::{Error, Result};
 pub use tx::{Operation, Store, Tx};

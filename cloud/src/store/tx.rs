@@ -71,7 +71,7 @@ impl Store {
     pub async fn ping(&self) -> Result<()> {
         match self.engine() {
             Engine::Sql(sql) => sql.ping().await,
-            Engine::Memory(memory) => memory.read(|_| ()).await,
+            Engine::Memory(memory) => memory.read("ping", |_| ()).await,
         }
     }
 
@@ -182,7 +182,9 @@ macro_rules! reads {
             pub async fn $name(&self, $($arg: $ty),*) -> $crate::store::Result<$answer> {
                 match self.engine() {
                     $crate::store::tx::Engine::Sql(engine) => Ok(sql::$name(engine.main.read(), $($arg),*).await?),
-                    $crate::store::tx::Engine::Memory(memory) => memory.read(|state| state.$name($($arg),*)).await,
+                    $crate::store::tx::Engine::Memory(memory) => {
+                        memory.read(stringify!($name), |state| state.$name($($arg),*)).await
+                    }
                 }
             })*
         }

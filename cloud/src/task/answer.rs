@@ -3,7 +3,7 @@
 use opslink::{event::Event, id::AttemptId, pb, time::UnixMicros};
 
 use super::view::Counts;
-use crate::store::record::{Attempt, Execution, Task};
+use crate::store::record::{AttemptHead, Execution, Task, TaskCounts};
 
 /// A task as it is now.
 #[derive(Debug)]
@@ -16,6 +16,17 @@ pub(crate) struct TaskView {
     pub(crate) finished_at: Option<UnixMicros>,
 }
 
+impl TaskView {
+    /// A task with what the store counts of it.
+    pub(super) fn of(task: Task, counts: TaskCounts) -> Self {
+        Self {
+            task,
+            counts: counts.states,
+            finished_at: counts.last_end,
+        }
+    }
+}
+
 /// An execution as it is now.
 #[derive(Debug)]
 pub(crate) struct ExecutionView {
@@ -23,7 +34,7 @@ pub(crate) struct ExecutionView {
     pub(crate) execution: Execution,
     /// Its attempts, oldest first, as far as they were looked up: the newest may be missing, or be older than the
     /// execution says.
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<AttemptHead>,
 }
 
 impl From<Execution> for ExecutionView {

@@ -154,18 +154,20 @@ impl Attach {
             Ok(greeting) if self.directory.get(agent).is_some() => {
                 tracing::info!(agent_id = %agent, peer = arrival.peer, epoch = greeting.session_epoch, "agent is here");
                 arrival.answer(Ok(greeting));
+                self.reachable.let_in(agent);
                 // What waits for it. The mark is for the sweep: a signal may be lost.
                 self.commit.book.set_backlog(agent, true);
                 self.commit.signals.send(Signal::WakeAgent(agent));
             }
             // Removed meanwhile. Whoever removed it looked for a link before this one was admitted, or ends it too.
             Ok(_) => {
+                self.reachable.let_in(agent);
                 self.links.disconnect(agent, Problem::new(Reason::CertificateRevoked));
                 arrival.answer(Err(Problem::new(Reason::CertificateRevoked)));
             }
             Err(error) => {
                 if error.may_pass() {
-                    self.reachable.begin_anew();
+                    self.reachable.not_let_in(agent);
                 }
                 tracing::warn!(agent_id = %agent, %error, "an agent could not be greeted");
                 arrival.answer(Err(problem(error)));
@@ -329,7 +331,8 @@ impl Attach {
             if next_seq > 0 || is_unreadable {
                 self.commit.book.note_output(attempt);
             }
-            let has_all = report.phase() == pb::AttemptPhase::Ended && next_seq >= report.next_seq;
+            let has_ended = report.phase() == pb::AttemptPhase::Ended;
+            let is_all_here = next_seq >= report.next_seq;
             let mut answer = pb::AttemptWanted {
                 attempt_id: attempt.to_string(),
                 next_seq,
@@ -339,26 +342,26 @@ impl Attach {
             if refusals.has_given_up(attempt) {
                 answer.next_seq = report.next_seq;
                 answer.archived = true;
-                answer.cancel = report.phase() != pb::AttemptPhase::Ended;
+                answer.cancel = !has_ended;
             } else if let Some(execution) = open.get(&attempt).filter(|execution| !execution.state.is_terminal()) {
                 answer.cancel = execution.cancel_requested;
-                // The output was stored, and the cloud ended before it wrote the state.
-                if has_all && !self.end_from_store(agent, attempt, next_seq).await? {
+                // The output was stored, and the cloud ended before it wrote the state. Its runner may have to say so yet.
+                let may_have_end = is_all_here && (has_ended || next_seq > 0 && !is_unreadable);
+                if may_have_end && !self.end_from_store(agent, attempt, next_seq).await? && has_ended {
                     // The agent has the end too.
                     answer.next_seq = next_seq.saturating_sub(1);
                 }
             } else if !ended.unreadable.contains(&attempt) {
                 let owner = ended.executions.get(&attempt).map(|execution| execution.agent_id);
-                let ended = report.phase() == pb::AttemptPhase::Ended;
                 if owner == Some(agent) {
                     // It has its end here already: the rest of its output is welcome, the work is not.
-                    answer.archived = has_all;
-                    answer.cancel = !ended;
+                    answer.archived = has_ended && is_all_here;
+                    answer.cancel = !has_ended;
                 } else {
                     // Never heard of, or another agent's, which is none of this agent's business: same answer.
                     answer.next_seq = report.next_seq;
                     answer.archived = true;
-                    answer.cancel = !ended;
+                    answer.cancel = !has_ended;
                 }
             }
             wanted.push(answer);

@@ -133,6 +133,9 @@ fn cancel<'a>(tx: &'a Tx, input: &'a Input) -> BoxFuture<'a, store::Result<Vec<(
         // agents are told once more, and the audit log is not.
         if open.iter().any(|execution| !execution.cancel_requested) {
             tx.task_request_cancel(id, agents, audit).await?;
+            // Whoever changed the task meanwhile, such as a retry, was waited for, and the wish is for that one's too.
+            open = tx.execution_open_of_task(*id).await?;
+            open.retain(is_meant);
         }
         let wished: Vec<Execution> = open
             .iter()

@@ -81,7 +81,8 @@ impl Commit {
                 break;
             }
             let work = self.work_of(&writes, &written);
-            let has_work = !work.is_empty();
+            let mut kinds: Vec<String> = work.iter().map(|work| work.kind.clone()).collect();
+            kinds.dedup();
             let results = self.write(writes, audit.clone(), work).await?;
             if audit.is_some() {
                 // Of all that come here, only a retry has a row.
@@ -90,8 +91,8 @@ impl Commit {
             if written.iter().any(|(_, _, effects)| tells_of_an_end(effects)) {
                 crashpoint!("task.end_stored");
             }
-            if has_work {
-                self.signals.send(Signal::WorkDue);
+            for kind in &kinds {
+                self.signals.send(Signal::WorkDue(kind));
             }
             if results.iter().any(|(applied, _)| *applied) {
                 // The row went with the first change; a round that changed nothing has not written it.
@@ -110,7 +111,13 @@ impl Commit {
                     self.signals.send(Signal::OutputAppended(intent.info.id, &output.live));
                 }
                 self.signals.send(Signal::ExecutionChanged(&now_there));
+                self.book.left_alone().written(&now_there);
+                let is_wished_meanwhile = now_there.cancel_requested && !intent.execution.cancel_requested;
                 self.act(&mut intent, &now_there, &effects);
+                if let Some(attempt) = handed_over(&now_there).filter(|_| is_wished_meanwhile) {
+                    // Whoever wished it looked before this write, and may not have seen what it handed over.
+                    self.outgoing.cancel(now_there.agent_id, attempt);
+                }
                 if let Some(place) = done.get_mut(index) {
                     *place = Some(now_there);
                 }
@@ -141,7 +148,7 @@ impl Commit {
         self.store.write((writes, audit, work), apply_with_work).await
     }
 
-    /// Rollouts that may go on, and outputs that are to be compared.
+    /// Rollouts that may go on, and outputs that are to be compared: those of one kind stand together.
     fn work_of(&self, writes: &[ExecutionWrite], written: &[(usize, Intent, Vec<Effect>)]) -> Vec<NewWork> {
         let now = UnixMicros::now();
         let mut work = Vec::new();
@@ -193,6 +200,7 @@ impl Commit {
         let attempt = handed_over(&now_there);
         let effects: Vec<_> = attempt.map(Effect::SendCancel).into_iter().collect();
         self.signals.send(Signal::ExecutionChanged(&now_there));
+        self.book.left_alone().written(&now_there);
         self.act(&mut Intent::new(before, info.clone(), Vec::new()), &now_there, &effects);
     }
 

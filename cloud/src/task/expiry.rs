@@ -11,8 +11,14 @@
 //! ```
 //! One row that is due again and again, so that of several clouds one looks. What a removed agent had to do is ended by
 //! the rows of its removal ([`super::removal`]).
+//!
+//! Who is over a deadline is found in an index. Who has been away for too long is not: everything at work is read for it,
+//! so it is asked as seldom as the time allows ([`Patience`]).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use opslink::{
@@ -22,6 +28,7 @@ use opslink::{
     task::ExecutionState,
     time::UnixMicros,
 };
+use tokio::time::Instant;
 
 use super::{commit::Commit, machine::Event, presence::Presence, reachable::Reachable};
 use crate::{
@@ -34,14 +41,49 @@ const PAGE: u32 = 1_000;
 /// How long an agent that is here may take to answer after the time to start was over.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// Of the time for which something is waited, so much may be added to it: one part of this many.
+const LOOKS: u32 = 20;
+
+/// How long agents may be away, and when it was looked last who was for longer.
+#[derive(Debug)]
+pub(super) struct Patience {
+    time: Duration,
+    looked: Mutex<Option<Instant>>,
+}
+
+impl Patience {
+    pub(super) const fn of(time: Duration) -> Self {
+        Self {
+            time,
+            looked: Mutex::new(None),
+        }
+    }
+
+    /// Whoever was heard of last before this time has been away for too long.
+    fn before(&self) -> UnixMicros {
+        UnixMicros::now().minus(self.time)
+    }
+
+    /// Says whether it is time to look.
+    fn is_due(&self) -> bool {
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.is_none_or(|looked| looked.elapsed() >= self.time / LOOKS)
+    }
+
+    /// A look that began then is through.
+    fn looked(&self, began: Instant) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+}
+
 /// Ends what does not end by itself.
 pub(super) struct Expiry {
     pub(super) commit: Commit,
     pub(super) presence: Presence,
     pub(super) every: Duration,
     pub(super) reachable: Reachable,
-    pub(super) answer_within: Duration,
-    pub(super) lost_after: Duration,
+    pub(super) answer_within: Patience,
+    pub(super) lost_after: Patience,
 }
 
 #[async_trait]
@@ -58,19 +100,27 @@ impl Worker for Expiry {
         // None keeps the others from being asked.
         let ends = [self.expired().await, self.unanswered().await, self.silent().await];
         self.ask_the_silent();
-        ends.into_iter().collect::<store::Result<()>>()?;
+        for end in ends {
+            match end {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                // A row that is parked looks at nothing any more, and what can be read goes on ending.
+                Err(error) => tracing::error!(%error, "a part of what does not end by itself cannot be looked at"),
+            }
+        }
         Ok(Worked::Again(self.every))
     }
 }
 
-/// The way through a question page by page: executions of agents that are here stay in it, and hide nobody behind them.
-struct Pages {
-    /// Behind which agent and task the next page begins.
-    after: Option<(AgentId, TaskId)>,
+/// The way through a question page by page: executions of agents that are here stay in it, and so do those whose change the
+/// store does not take. They hide nobody behind them, and none is looked at twice in one look.
+struct Pages<K> {
+    /// Behind which place the next page begins.
+    after: Option<K>,
     more: bool,
 }
 
-impl Pages {
+impl<K> Pages<K> {
     const fn new() -> Self {
         Self {
             after: None,
@@ -78,55 +128,60 @@ impl Pages {
         }
     }
 
-    fn turned(&mut self, page: Vec<Execution>) -> Vec<Execution> {
-        self.after = page.last().map(|last| (last.agent_id, last.task_id));
-        self.more = page.len() >= PAGE as usize;
+    /// Takes a page whose last place is the one behind which the next begins.
+    fn turned(&mut self, page: Vec<Execution>, place: impl Fn(&Execution) -> Option<K>) -> Vec<Execution> {
+        self.after = page.last().and_then(place);
+        self.more = page.len() >= PAGE as usize && self.after.is_some();
         page
     }
 }
 
+/// In the order of what is at work.
+const fn at_work(execution: &Execution) -> Option<(AgentId, TaskId)> {
+    Some((execution.agent_id, execution.task_id))
+}
+
 impl Expiry {
     async fn expired(&self) -> store::Result<()> {
-        let mut tried = BTreeSet::new();
-        loop {
-            let mut expired = self.commit.store.execution_expired(UnixMicros::now(), PAGE).await?;
-            let more = expired.len() == PAGE as usize;
-            // One whose change the store does not take is there again, and is not tried twice in one look.
-            expired.retain(|execution| tried.insert((execution.task_id, execution.agent_id)));
-            let progress = !expired.is_empty();
-            self.commit.change_all(expired, |_| vec![Event::QueueExpired]).await?;
-            if !(more && progress) {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn unanswered(&self) -> store::Result<()> {
-        if !self.reachable.all_could_come() {
-            return Ok(());
-        }
-        let before = UnixMicros::now().minus(self.answer_within);
+        let now = UnixMicros::now();
+        let place = |execution: &Execution| Some((execution.queue_deadline?, execution.task_id, execution.agent_id));
         let mut pages = Pages::new();
         while pages.more {
-            let stale = self.commit.store.execution_stale(before, pages.after, PAGE).await?;
-            // Whoever is here is asked, not given up.
-            let away = self.away(pages.turned(stale));
-            self.commit.change_all(away, |_| vec![Event::Unanswered]).await?;
+            let expired = self.commit.store.execution_expired(now, pages.after, PAGE).await?;
+            let expired = pages.turned(expired, place);
+            self.commit.change_all(expired, |_| vec![Event::QueueExpired]).await?;
         }
         Ok(())
     }
 
-    async fn silent(&self) -> store::Result<()> {
-        if !self.reachable.all_could_come() {
+    async fn unanswered(&self) -> store::Result<()> {
+        if !self.reachable.all_could_come() || !self.answer_within.is_due() {
             return Ok(());
         }
-        let before = UnixMicros::now().minus(self.lost_after);
+        let (began, before) = (Instant::now(), self.answer_within.before());
+        let mut pages = Pages::new();
+        while pages.more {
+            let stale = self.commit.store.execution_stale(before, pages.after, PAGE).await?;
+            // Whoever is here is asked, not given up.
+            let away = self.away(pages.turned(stale, at_work));
+            self.commit.change_all(away, |_| vec![Event::Unanswered]).await?;
+        }
+        self.answer_within.looked(began);
+        Ok(())
+    }
+
+    async fn silent(&self) -> store::Result<()> {
+        if !self.reachable.all_could_come() || !self.lost_after.is_due() {
+            return Ok(());
+        }
+        let (began, before) = (Instant::now(), self.lost_after.before());
         let mut pages = Pages::new();
         while pages.more {
             let silent = self.commit.store.execution_silent(before, pages.after, PAGE).await?;
-            let away = self.away(pages.turned(silent));
+            let away = self.away(pages.turned(silent, at_work));
             self.commit.change_all(away, |_| vec![Event::AgentGone]).await?;
         }
+        self.lost_after.looked(began);
         Ok(())
     }
 

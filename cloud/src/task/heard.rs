@@ -18,7 +18,14 @@ use opslink::{
     task::Outcome,
     time::UnixMicros,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+mod look;
+
+pub(super) use look::{next_seqs, stored};
 
 use super::{
     commit::Commit,
@@ -27,7 +34,7 @@ use super::{
 };
 use crate::{
     link::Links,
-    store::{self, Store, record::Execution},
+    store::{self, record::Execution},
 };
 
 /// Words that may wait; a full queue is felt by ingest and so by the agents.
@@ -38,6 +45,14 @@ const BATCH_MAX: usize = 2_048;
 const LINGER: Duration = Duration::from_millis(4);
 /// Between two tries of a write.
 const RETRY: Duration = Duration::from_millis(200);
+/// Tries of a batch after which its words are tried apart, if the store answers.
+const TRIES: usize = 25;
+/// Parts of a batch that may fail before all that is left of it waits.
+const FAILURES_MAX: usize = 64;
+/// Words that wait beside the others; beyond them everything waits, and the agents feel it.
+const ASIDE_MAX: usize = 256;
+/// Between two tries of those.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Something that an agent said about an attempt, or that follows from what it said.
 #[derive(Debug, Clone)]
@@ -136,9 +151,20 @@ impl Hearing {
 /// Applies words until the engine stops.
 pub(super) async fn run(commit: Commit, links: Links, mut words: mpsc::Receiver<Heard>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    // Words that the store does not take, although it answers: they are tried again, and nobody waits for them.
+    let mut aside: Vec<Heard> = Vec::new();
+    let mut again = Instant::now();
     loop {
-        if words.recv_many(&mut batch, BATCH_MAX).await == 0 {
-            return;
+        tokio::select! {
+            biased;
+            () = sleep_until(again), if !aside.is_empty() => {
+                aside = apart(&commit, &links, aside).await;
+                again = Instant::now() + AGAIN;
+                continue;
+            }
+            come = words.recv_many(&mut batch, BATCH_MAX) => if come == 0 {
+                return;
+            },
         }
         if batch.iter().all(Heard::may_linger) {
             // Whatever comes first, company or the end of the wait. `recv_many` loses nothing when dropped.
@@ -146,11 +172,56 @@ pub(super) async fn run(commit: Commit, links: Links, mut words: mpsc::Receiver<
             let _ = timeout(LINGER, words.recv_many(&mut batch, room)).await;
         }
         let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX));
-        while let Err(error) = apply(&commit, &links, &batch).await {
-            tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
-            tokio::time::sleep(RETRY).await;
+        let left = settle(&commit, &links, batch, ASIDE_MAX - aside.len()).await;
+        if aside.is_empty() {
+            again = Instant::now() + AGAIN;
+        }
+        aside.extend(left);
+    }
+}
+
+/// Applies a batch, however long the store is away. Returns the words that it does not take although it answers, so many at
+/// most.
+async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, room: usize) -> Vec<Heard> {
+    let mut tries = 0;
+    while let Err(error) = apply(commit, links, &batch).await {
+        tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
+        tries += 1;
+        if tries % TRIES == 0 && commit.store.ping().await.is_ok() {
+            batch = apart(commit, links, batch).await;
+            if batch.len() <= room {
+                return batch;
+            }
+        }
+        sleep(RETRY).await;
+    }
+    Vec::new()
+}
+
+/// Applies ever smaller parts of a batch, as long as not too many fail; returns what is left, in its order.
+async fn apart(commit: &Commit, links: &Links, batch: Vec<Heard>) -> Vec<Heard> {
+    let mut left = Vec::new();
+    let mut failures = 0;
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        if failures >= FAILURES_MAX {
+            left.extend(part);
+            continue;
+        }
+        let Err(error) = apply(commit, links, &part).await else {
+            continue;
+        };
+        failures += 1;
+        if part.len() > 1 {
+            let half = part.split_off(part.len() / 2);
+            parts.push(half);
+            parts.push(part);
+        } else {
+            tracing::warn!(%error, words = ?part, "what an agent said waits beside the others");
+            left.extend(part);
         }
     }
+    left
 }
 
 /// Applies a batch. Errors are only those that may pass; the whole batch may be applied again.
@@ -195,78 +266,6 @@ pub(super) async fn apply(commit: &Commit, links: &Links, words: &[Heard]) -> st
     }
     let intents = order.iter().filter_map(|attempt| intents.remove(attempt)).collect();
     commit.apply_each(intents).await.map_err(|(error, _)| error)
-}
-
-/// What the store has of attempts.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    pub(super) executions: BTreeMap<AttemptId, Execution>,
-    /// Those whose executions cannot be read: whose they are, and what became of them, is not known.
-    pub(super) unreadable: BTreeSet<AttemptId>,
-}
-
-/// The executions of attempts that are not at work as far as known here, by one query: a flood of made-up attempts
-/// costs no more. One that cannot be read is told and stops no other.
-///
-/// # Errors
-/// Only those that may pass.
-pub(super) async fn stored(store: &Store, attempts: Vec<AttemptId>) -> store::Result<Stored> {
-    let mut stored = Stored::default();
-    let mut parts = vec![attempts];
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        match store.execution_by_attempts(&part).await {
-            Ok(executions) => stored.executions.extend(executions),
-            Err(error) if error.may_pass() => return Err(error),
-            Err(_) if part.len() > 1 => {
-                parts.push(part.split_off(part.len() / 2));
-                parts.push(part);
-            }
-            Err(error) => {
-                tracing::error!(attempts = ?part, %error, "what an agent says is left out: its attempt cannot be read");
-                stored.unreadable.extend(part);
-            }
-        }
-    }
-    Ok(stored)
-}
-
-/// Where the stored output of attempts ends.
-#[derive(Debug, Default)]
-pub(super) struct NextSeqs {
-    /// First event that is not stored; 0 for those without output.
-    pub(super) known: HashMap<AttemptId, u64>,
-    /// Those whose stored output cannot be read.
-    pub(super) unreadable: BTreeSet<AttemptId>,
-}
-
-/// Where the stored output of these attempts ends. One that cannot be read is told and stops no other.
-///
-/// # Errors
-/// Only those that may pass.
-pub(super) async fn next_seqs(store: &Store, attempts: Vec<AttemptId>) -> store::Result<NextSeqs> {
-    let mut found = NextSeqs::default();
-    let mut parts = vec![attempts];
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        match store.chunk_next_seq(&part).await {
-            Ok(next_seqs) => found.known.extend(part.into_iter().zip(next_seqs)),
-            Err(error) if error.may_pass() => return Err(error),
-            Err(_) if part.len() > 1 => {
-                parts.push(part.split_off(part.len() / 2));
-                parts.push(part);
-            }
-            Err(error) => {
-                tracing::error!(attempts = ?part, %error, "output is left alone: what is stored of it cannot be read");
-                found.unreadable.extend(part);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The execution that a word is about; none when the word means nothing any more.

@@ -35,27 +35,25 @@ pub(crate) struct TaskInfo {
 }
 
 impl TaskInfo {
-    /// Of a task with this spec: the same at its creation and after a restart.
-    pub(crate) fn of(task: &Task, spec: pb::TaskSpec) -> Self {
-        let queue_ttl_secs = task.queue_ttl_secs.unwrap_or(QUEUE_TTL_DEFAULT_SECS);
-        Self {
-            id: task.id,
-            spec,
-            created_by: task.created_by.clone(),
-            max_parallel: task.max_parallel,
-            max_failures: task.max_failures,
-            queue_ttl: Duration::from_secs(queue_ttl_secs.into()),
-            queueing: task.queue_ttl_secs.is_some(),
-        }
-    }
-
+    /// Of a task: the same at its creation and after a restart.
+    ///
+    /// # Errors
+    /// Its spec cannot be read.
     pub(crate) fn read(task: &Task) -> store::Result<Self> {
         let corrupt = |error: prost::DecodeError| store::Error::Corrupt {
             what: "task spec",
             message: error.to_string(),
         };
-        let spec = pb::TaskSpec::decode(task.spec.clone()).map_err(corrupt)?;
-        Ok(Self::of(task, spec))
+        let queue_ttl_secs = task.queue_ttl_secs.unwrap_or(QUEUE_TTL_DEFAULT_SECS);
+        Ok(Self {
+            id: task.id,
+            spec: pb::TaskSpec::decode(task.spec.clone()).map_err(corrupt)?,
+            created_by: task.created_by.clone(),
+            max_parallel: task.max_parallel,
+            max_failures: task.max_failures,
+            queue_ttl: Duration::from_secs(queue_ttl_secs.into()),
+            queueing: task.queue_ttl_secs.is_some(),
+        })
     }
 
     fn unreadable(id: TaskId) -> Self {

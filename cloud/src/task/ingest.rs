@@ -277,7 +277,11 @@ impl Ingest {
 
     /// Ends the link: the next one says what is wanted. What is refused each time ends its attempt.
     async fn refuse(&self, report: &ChunkReport, detail: &str) {
-        if self.book.refusals().note(report.attempt_id, report.chunk.first_seq) {
+        if self
+            .book
+            .refusals()
+            .note(report.agent_id, report.attempt_id, report.chunk.first_seq)
+        {
             let refused = Heard::output_refused(report.agent_id, report.attempt_id, detail);
             self.hearing.take(refused).await;
         }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Payload that is read at once.
-const READ_BYTES: usize = 512 << 10;
+const READ_BYTES: usize = 256 << 10;
 /// Chunks above this size are decoded on a thread that may take its time.
 const DECODE_INLINE_MAX: u64 = 1 << 20;
 

@@ -29,6 +29,7 @@ use crate::{
 
 pub(crate) mod answer;
 mod attach;
+mod attempts;
 mod book;
 mod cancel;
 pub(crate) mod commit;
@@ -43,6 +44,7 @@ mod left_alone;
 mod life;
 mod log;
 pub mod machine;
+mod newest;
 mod outgoing;
 mod presence;
 mod preview;
@@ -58,7 +60,6 @@ mod sweep;
 pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod unread;
 mod verify;
 pub(crate) mod view;
@@ -72,7 +73,7 @@ use cancel::Cancel;
 use commit::Commit;
 pub use config::Config;
 use dispatch::Dispatch;
-use expiry::Expiry;
+use expiry::{Expiry, Patience};
 use heard::Hearing;
 pub(crate) use info::QUEUE_TTL_DEFAULT_SECS;
 use ingest::Ingest;
@@ -88,7 +89,6 @@ use rollout::Rollouts;
 pub use signer::{Error as SignerError, Signer};
 use submit::Submit;
 use sweep::Sweep;
-use turns::{Turn, Turns};
 use verify::Comparisons;
 use view::View;
 use watch::Watches;
@@ -103,7 +103,6 @@ pub struct Engine {
     view: View,
     watches: Watches,
     logs: LogReader,
-    turns: Turns,
     links: Links,
 }
 
@@ -181,8 +180,8 @@ impl Engine {
                 presence: presence.clone(),
                 every: config.reconcile_every,
                 reachable,
-                answer_within: config.answer_within,
-                lost_after: config.lost_after,
+                answer_within: Patience::of(config.answer_within),
+                lost_after: Patience::of(config.lost_after),
             }),
         ];
         for worker in workers {
@@ -220,6 +219,7 @@ impl Engine {
             removal,
             watches: Watches {
                 view: for_callers.clone(),
+                seats: watch::seats(),
                 tails,
                 heartbeat: config.watch_heartbeat,
                 stop: stop.clone(),
@@ -229,7 +229,6 @@ impl Engine {
                 stop,
             },
             view: for_callers,
-            turns: Turns::default(),
             links,
         }
     }
@@ -250,8 +249,8 @@ impl Engine {
     /// Retries executions that have ended. What was begun goes on when the caller goes away.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `AGENT_NOT_FOUND`, `AGENT_OFFLINE`, or what the store
-    /// says.
+    /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `ATTEMPTS_EXHAUSTED`, `AGENT_NOT_FOUND`,
+    /// `AGENT_OFFLINE`, or what the store says.
     pub(crate) async fn retry(&self, caller: &Caller, request: RetryTask) -> Result<Created, Problem> {
         self.retry.retry(caller, request).await
     }
@@ -270,11 +269,6 @@ impl Engine {
     /// See [`RemovalError`].
     pub async fn remove_agent(&self, agent: AgentId, audit: Audit) -> Result<(), RemovalError> {
         self.removal.remove(agent, audit).await
-    }
-
-    /// Waits until it is the caller's turn to read. Held while a call reads; a stream only needs it to begin.
-    pub(crate) async fn turn(&self, caller: &Caller) -> Turn {
-        self.turns.of(&caller.actor).await
     }
 
     /// Returns one task. `id` may be an unambiguous prefix.
@@ -310,9 +304,10 @@ impl Engine {
     /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
     pub(crate) async fn watch(
         &self,
+        caller: &Caller,
         request: WatchTask,
     ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
-        self.watches.watch(request).await
+        self.watches.watch(&caller.actor, request).await
     }
 
     /// Lists the chunks of an attempt without their payloads.

@@ -80,19 +80,21 @@ impl Presence {
         loop {
             tokio::select! {
                 biased;
-                ended = self.ended.take() => end_leases(&store, ended.into_iter().collect()).await,
+                // First what is due now and then: links that flap while the store is slow are there all the time.
                 _ = tick.tick() => self.write_signs_of_life(&store, &directory, &mut written).await,
+                ended = self.ended.take() => end_leases(&store, ended.into_iter().collect()).await,
             }
         }
     }
 
     /// Writes when agents were last heard of, all in one call.
-    async fn write_signs_of_life(
+    pub(super) async fn write_signs_of_life(
         &self,
         store: &Store,
         directory: &Directory,
         written: &mut HashMap<AgentId, UnixMicros>,
     ) {
+        self.reachable.look();
         let frames = self.links.last_frames();
         let new = frames.iter().filter(|(id, time)| written.get(id) != Some(time));
         let seen: Vec<_> = new.map(|(id, time)| AgentSeen { id: *id, time: *time }).collect();
@@ -108,8 +110,11 @@ impl Presence {
         }
         let lease_until = UnixMicros::now().plus(LEASE);
         match store.presence_seen(&self.replica, seen, lease_until).await {
-            // Only those with a link: the map never outgrows the fleet.
-            Ok(()) => *written = frames.into_iter().collect(),
+            Ok(()) => {
+                self.reachable.signs_of_life_taken();
+                // Only those with a link: the map never outgrows the fleet.
+                *written = frames.into_iter().collect();
+            }
             Err(error) => {
                 self.reachable.begin_anew();
                 tracing::warn!(%error, "signs of life wait for the store");
@@ -133,5 +138,70 @@ async fn end_leases(store: &Store, ended: Vec<(AgentId, u64)>) {
         if let Err(error) = write.await {
             tracing::warn!(%error, links = part.len(), "leases of links that are down end by themselves");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    };
+
+    use async_trait::async_trait;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        link::Config,
+        store::{
+            Result,
+            memory::{Faults, MemoryStore, Point},
+        },
+    };
+
+    /// Links that go down whenever the end of a lease was written.
+    #[derive(Default)]
+    struct Flapping {
+        presence: OnceLock<Presence>,
+        epoch: AtomicU64,
+        reads: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Faults for Flapping {
+        async fn at(&self, point: Point) -> Result<()> {
+            match (point, self.presence.get()) {
+                (Point::AfterCommit, Some(presence)) => {
+                    presence.end(AgentId::new(), self.epoch.fetch_add(1, Ordering::SeqCst));
+                }
+                (Point::Read, _) => {
+                    self.reads.fetch_add(1, Ordering::SeqCst);
+                }
+                (Point::AfterCommit, None) | (Point::BeforeWrite, _) => {}
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn links_that_flap_keep_nobody_from_looking_for_signs_of_life() {
+        let flapping = Arc::new(Flapping::default());
+        let store = Store::from(MemoryStore::with_faults(flapping.clone()));
+        let directory = Directory::load(store.clone()).await.unwrap();
+        let (links, _inbox) = Links::new(Config::default());
+        let presence = Presence::new(links, Reachable::new(Duration::ZERO));
+        let before = flapping.reads.load(Ordering::SeqCst);
+        assert!(flapping.presence.set(presence.clone()).is_ok());
+        presence.end(AgentId::new(), 0);
+        let running = tokio::spawn(presence.run(store, directory));
+        // Nobody is here: then the store is asked whether it is.
+        let asked = async {
+            while flapping.reads.load(Ordering::SeqCst) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), asked).await.expect("a look");
+        running.abort();
     }
 }

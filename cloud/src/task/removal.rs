@@ -87,7 +87,7 @@ impl Removal {
         if let Err(error) = end_remains(&self.commit, agent).await {
             tracing::warn!(agent_id = %agent, %error, "what a removed agent had to do is ended later");
         }
-        self.commit.signals.send(Signal::WorkDue);
+        self.commit.signals.send(Signal::WorkDue(KIND));
         Ok(())
     }
 

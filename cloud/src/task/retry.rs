@@ -15,7 +15,8 @@ use opslink::{
 use ring::digest;
 
 use super::{
-    answer::{Created, ExecutionView},
+    answer::Created,
+    attempts,
     commit::Commit,
     dispatch::Dispatch,
     intent::Intent,
@@ -47,8 +48,8 @@ impl Retry {
     /// Retries what has ended and did not succeed, whatever the others do.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `AGENT_NOT_FOUND`, `AGENT_OFFLINE`, or what the store
-    /// says.
+    /// `TASK_NOT_FOUND`, `TASK_NOT_FINISHED`, `NOTHING_TO_RETRY`, `ATTEMPTS_EXHAUSTED`, `AGENT_NOT_FOUND`,
+    /// `AGENT_OFFLINE`, or what the store says.
     ///
     /// # Cancel
     /// What was begun goes on to its end.
@@ -82,6 +83,7 @@ impl Retry {
             };
             return Err(Problem::new(reason).with("task", id));
         }
+        check_numbers(&again)?;
         let audit = caller.audit(
             "task.retry",
             format!("task/{id}"),
@@ -90,15 +92,15 @@ impl Retry {
         let retry = self.clone();
         to_the_end(async move {
             let executions = retry.retry_all(id, again, request.request_id.as_deref(), audit).await?;
-            retry.answer(id, executions.into_iter().map(Into::into).collect()).await
+            retry.answer(id, executions).await
         })
         .await
     }
 
-    async fn answer(&self, id: TaskId, executions: Vec<ExecutionView>) -> Result<Created, Problem> {
+    async fn answer(&self, id: TaskId, executions: Vec<Execution>) -> Result<Created, Problem> {
         Ok(Created {
             task: self.view.task_view(id).await?,
-            executions,
+            executions: executions.into_iter().map(Into::into).collect(),
             is_preview: false,
         })
     }
@@ -109,22 +111,31 @@ impl Retry {
     }
 
     /// Executions that this very request has retried before.
-    async fn made_before(
-        &self,
-        id: TaskId,
-        all: &[Execution],
-        request_id: &str,
-    ) -> Result<Vec<ExecutionView>, Problem> {
-        let attempts = self.view.attempts(id).await?;
-        let answers = |execution: &&Execution| {
-            let hash = request_hash(id, execution.agent_id, request_id);
-            let mut of = attempts.of(execution).iter();
-            of.any(|attempt| is_made_from(attempt.id, &hash))
+    async fn made_before(&self, id: TaskId, all: &[Execution], request_id: &str) -> Result<Vec<Execution>, Problem> {
+        let is_made = |attempt: AttemptId, agent: AgentId| is_made_from(attempt, &request_hash(id, agent, request_id));
+        let answers = |execution: &Execution| {
+            let newest = execution.attempt_id;
+            newest.is_some_and(|newest| is_made(newest, execution.agent_id))
         };
-        let made: Vec<_> = all.iter().filter(answers).cloned().collect();
+        let mut made = Vec::new();
+        for part in attempts::parts(all, attempts::OF_PAGE_MAX) {
+            // Only of those that were retried since does an older attempt say so.
+            let may_have_older = |execution: &&Execution| execution.attempt_number > 1 && !answers(execution);
+            let agents: Vec<AgentId> = part
+                .iter()
+                .filter(may_have_older)
+                .map(|execution| execution.agent_id)
+                .collect();
+            let store = &self.commit.store;
+            let heads = store.attempt_heads(id, &agents).await.map_err(problem)?;
+            let of_it = heads.iter().filter(|head| is_made(head.id, head.agent_id));
+            let older: HashSet<AgentId> = of_it.map(|head| head.agent_id).collect();
+            let is_answered = |execution: &&Execution| answers(execution) || older.contains(&execution.agent_id);
+            made.extend(part.iter().filter(is_answered).cloned());
+        }
         // One that a lost answer left unsent.
         self.dispatch.send_unknown(made.clone()).await.map_err(problem)?;
-        Ok(made.into_iter().map(|execution| attempts.view(execution)).collect())
+        Ok(made)
     }
 
     async fn retry_all(
@@ -195,6 +206,19 @@ impl Retry {
         }
         Ok(())
     }
+}
+
+/// Refuses executions that have had as many attempts as one may have.
+fn check_numbers(again: &[Execution]) -> Result<(), Problem> {
+    let is_exhausted = |execution: &&Execution| execution.attempt_number >= attempts::OF_ONE_MAX;
+    let exhausted: Vec<_> = again.iter().filter(is_exhausted).collect();
+    if exhausted.is_empty() {
+        return Ok(());
+    }
+    let names = listed(exhausted.iter().map(|execution| execution.agent_name.as_str()));
+    Err(Problem::new(Reason::AttemptsExhausted)
+        .with("agents", names)
+        .with("limit", attempts::OF_ONE_MAX))
 }
 
 /// Says whether an ended execution is retried: what may have worked only when that was said, also when it is named.

@@ -63,7 +63,8 @@ impl Rollouts {
         let store = &self.commit.store;
         let mut held_before = u32::MAX;
         loop {
-            let counts = store.execution_counts(&[task]).await?.remove(&task).unwrap_or_default();
+            let mut counts = store.execution_counts(&[task]).await?;
+            let counts = counts.remove(&task).unwrap_or_default().states;
             let count = |state| counts.get(&state).copied().unwrap_or(0);
             let held = count(ExecutionState::Held);
             if held == 0 && count(ExecutionState::Queued) == 0 {

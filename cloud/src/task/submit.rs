@@ -152,17 +152,15 @@ impl Submit {
             Err(error) if error.may_be_done() => error,
             answer => return answer,
         };
-        match store.task_get(task.id).await {
-            Ok(Some(_)) => Ok(TaskCreated::New),
-            Ok(None) => Err(error),
-            Err(_) => {
-                // Whoever looks next at these agents finds what became of it.
-                for execution in executions {
-                    self.commit.book.set_doubt(execution.agent_id);
-                }
-                Err(error)
-            }
+        if matches!(store.task_get(task.id).await, Ok(Some(_))) {
+            return Ok(TaskCreated::New);
         }
+        // Also when it is not there: its commit may still be under way. Whoever looks next at these agents finds what became
+        // of it.
+        for execution in executions {
+            self.commit.book.set_doubt(execution.agent_id);
+        }
+        Err(error)
     }
 
     /// Ends what was created for agents that were removed between the look and the commit. Whoever removes an agent
@@ -186,7 +184,7 @@ impl Submit {
     ) -> Result<Draft, Problem> {
         let new = new?;
         let kind = new.spec.action.kind();
-        let agents = self.targets(&new, kind).await?;
+        let agents = self.targets(&caller.actor, &new, kind).await?;
         let task = Task {
             id: TaskId::new(),
             spec: new.spec_bytes,
@@ -201,7 +199,9 @@ impl Submit {
             reason: new.reason,
             cancel_requested: false,
         };
-        let info = TaskInfo::of(&task, new.spec.into());
+        // Of what is stored: the spec that came is slices of its request, and would keep all of that in memory for as long
+        // as the task is at work.
+        let info = TaskInfo::read(&task).map_err(problem)?;
         Ok(Draft {
             kind,
             task,
@@ -211,8 +211,8 @@ impl Submit {
     }
 
     /// The agents that a selector means, if the task can go to all of them.
-    async fn targets(&self, new: &NewTask, kind: &str) -> Result<Vec<AgentView>, Problem> {
-        let agents = targets::meant(&self.directory, new.selector.clone()).await?;
+    async fn targets(&self, actor: &str, new: &NewTask, kind: &str) -> Result<Vec<AgentView>, Problem> {
+        let agents = targets::meant(&self.directory, actor, new.selector.clone()).await?;
         // First: whoever sees the list again also sees who of them is offline.
         targets::as_shown(&self.directory, &agents, new.expected.as_deref())?;
         if agents.is_empty() {
@@ -270,14 +270,19 @@ impl Submit {
         agents.iter().enumerate().map(place).collect()
     }
 
-    /// The answer to a request that was answered before. What it created and nobody sent is sent now.
+    /// The answer to a request that was answered before: its executions, like then without attempts beside the newest.
+    /// What it created and nobody sent is sent now.
     async fn created_before(&self, task: TaskId) -> Result<Created, Problem> {
-        let open = self.commit.store.execution_open_of_task(task).await.map_err(problem)?;
+        let store = &self.commit.store;
+        let open = store.execution_open_of_task(task).await.map_err(problem)?;
         self.dispatch.send_unknown(open).await.map_err(problem)?;
-        let executions = self.view.executions(task, None, EXECUTIONS_MAX).await?.items;
+        let executions = store
+            .execution_list(task, None, EXECUTIONS_MAX)
+            .await
+            .map_err(problem)?;
         Ok(Created {
             task: self.view.task_view(task).await?,
-            executions,
+            executions: executions.into_iter().map(Into::into).collect(),
             is_preview: false,
         })
     }

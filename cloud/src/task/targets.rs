@@ -16,9 +16,9 @@ use crate::agents::{AgentView, Directory};
 /// How alike two names are at least, from 0 to 1, before one is offered for the other: one slip in a short name.
 const ALIKE: f64 = 0.8;
 
-/// The agents that a selector means, in name order; there may be none. Names that nobody has are refused, those to
+/// The agents that a selector of this actor means, in name order; there may be none. Names that nobody has are refused, those to
 /// leave out too: otherwise a typo would run on the machine that was to be spared.
-pub(crate) async fn meant(directory: &Directory, selector: Selector) -> Result<Vec<AgentView>, Problem> {
+pub(crate) async fn meant(directory: &Directory, actor: &str, selector: Selector) -> Result<Vec<AgentView>, Problem> {
     let known = |name: &str| directory.find(name).is_some();
     let unknown = selector.unknown_names(known);
     if !unknown.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) async fn meant(directory: &Directory, selector: Selector) -> Result<V
                 similar(directory, first).unwrap_or_else(|| "none".to_owned()),
             ));
     }
-    Ok(directory.select(selector).await)
+    Ok(directory.select(actor, selector).await)
 }
 
 /// Refuses agents that are not exactly those the caller was shown, if it says which.

@@ -4,11 +4,11 @@
 //! from the store at once. Beyond it is what HTTP/2 has in hand:
 //!
 //! ```text
-//! 512 KiB read at once · 256 KiB in the queue · 256 KiB encoded · 512 KiB sent and not taken: 1.5 MiB a stream
+//! 256 KiB read at once · 128 KiB in the queue · 256 KiB encoded · 384 KiB sent and not taken: 1 MiB a stream
 //! ```
 //!
 //! A chunk that is larger than 256 KiB (a large row) is in each of these places alone. A watch keeps beside it some 200 bytes
-//! of each execution of its task (2 MiB of 10,000), and a page of 256 with their outcomes.
+//! of each execution of its task (2 MiB of 10,000), 256 KiB of attempts, and a page of 256 executions with their outcomes.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::Sent;
 
-/// What may wait: one full chunk, or many small messages. A larger message waits alone.
-const BYTES_MAX: u32 = 256 << 10;
+/// What may wait: many small messages, or one that is larger.
+const BYTES_MAX: u32 = 128 << 10;
 /// Messages that may wait, however small.
 const MESSAGES_MAX: usize = 64;
 /// What a message takes beside its payload.

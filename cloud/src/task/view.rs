@@ -1,17 +1,17 @@
 //! Tasks and executions as callers see them: reading and listing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use opslink::{
     id::{AgentId, TaskId},
     problem::Problem,
     reason::Reason,
     task::{ExecutionState, TaskState},
-    time::UnixMicros,
 };
 
 use super::{
     answer::{ExecutionView, Page, TaskView},
+    attempts,
     request::{ListExecutions, ListTasks},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     status::store_problem as problem,
     store::{
         Store,
-        record::{Attempt, Execution, Task, TaskFilter},
+        record::{Task, TaskFilter},
     },
 };
 
@@ -29,8 +29,6 @@ const PREFIX_MIN: usize = 8;
 pub(super) const EXECUTIONS_MAX: u32 = 10_000;
 /// Rounds of reading for one page when few tasks are in the wanted states.
 const FILTER_ROUNDS: usize = 20;
-/// Executions up to which a list looks for the time of the last end.
-const FINISH_LOOKUP_MAX: u32 = 200;
 
 /// Executions per state.
 pub(super) type Counts = BTreeMap<ExecutionState, u32>;
@@ -84,7 +82,7 @@ impl View {
             let mut more = ids.len() > room as usize;
             ids.truncate(room as usize);
             let mut counts = self.store.execution_counts(&ids).await.map_err(problem)?;
-            counts.retain(|_, counts| wanted.is_empty() || wanted.contains(&TaskState::derive(counts)));
+            counts.retain(|_, counts| wanted.is_empty() || wanted.contains(&TaskState::derive(&counts.states)));
             // Scripts are read of those only that are shown, and as many as one answer holds: the rest is the next page.
             let shown: Vec<_> = ids.iter().copied().filter(|id| counts.contains_key(id)).collect();
             let bytes_left = BYTES_MAX.saturating_sub(bytes);
@@ -99,14 +97,9 @@ impl View {
             }
             before = ids.last().copied();
             for task in ids.iter().filter_map(|id| bodies.remove(id)) {
-                let counts = counts.remove(&task.id).unwrap_or_default();
-                let finished_at = self.finished_at(task.id, &counts).await?;
                 bytes += task.spec.len() + task.selector.len();
-                page.items.push(TaskView {
-                    task,
-                    counts,
-                    finished_at,
-                });
+                let counts = counts.remove(&task.id).unwrap_or_default();
+                page.items.push(TaskView::of(task, counts));
             }
             page.next = before.filter(|_| more);
             if !more || page.items.len() >= page_size as usize || bytes >= BYTES_MAX {
@@ -141,26 +134,19 @@ impl View {
         request: ListExecutions,
     ) -> Result<Page<ExecutionView, String>, Problem> {
         let task = self.resolve(&request.task).await?;
-        self.executions(task, request.after.as_deref(), request.page_size).await
-    }
-
-    /// The executions of a task after this agent name.
-    pub(super) async fn executions(
-        &self,
-        task: TaskId,
-        after: Option<&str>,
-        page_size: u32,
-    ) -> Result<Page<ExecutionView, String>, Problem> {
-        let mut executions = self
-            .store
-            .execution_list(task, after, page_size.saturating_add(1))
-            .await
-            .map_err(problem)?;
-        let more = executions.len() > page_size as usize;
-        executions.truncate(page_size as usize);
-        let last = executions.last().filter(|_| more);
+        let size = request.page_size as usize;
+        let limit = request.page_size.saturating_add(1);
+        let executions = self.store.execution_list(task, request.after.as_deref(), limit).await;
+        let mut executions = executions.map_err(problem)?;
+        let found = executions.len();
+        executions.truncate(size);
+        // All attempts of each of them, and no attempt of any other: a page ends where they become too many.
+        executions.truncate(attempts::fitting(&executions, attempts::OF_PAGE_MAX));
+        let last = executions.last().filter(|_| executions.len() < found);
         let next = last.map(|execution| execution.agent_name.clone());
-        let Attempts(mut attempts) = self.attempts(task).await?;
+        let agents: Vec<AgentId> = executions.iter().map(|execution| execution.agent_id).collect();
+        let heads = self.store.attempt_heads(task, &agents).await.map_err(problem)?;
+        let mut attempts = attempts::by_agent(heads);
         let items = executions.into_iter().map(|execution| ExecutionView {
             attempts: attempts.remove(&execution.agent_id).unwrap_or_default(),
             execution,
@@ -207,12 +193,7 @@ impl View {
             .map_err(problem)?
             .remove(&id)
             .unwrap_or_default();
-        let finished_at = self.finished_at(id, &counts).await?;
-        Ok(TaskView {
-            task,
-            counts,
-            finished_at,
-        })
+        Ok(TaskView::of(task, counts))
     }
 
     /// Ids of agents that are given by id or name; also of removed ones, when they are given by id.
@@ -220,65 +201,5 @@ impl View {
         let known = self.directory.find(name).map(|view| view.agent.id);
         let not_found = || Problem::new(Reason::AgentNotFound).with("agent", name);
         known.or_else(|| name.parse().ok()).ok_or_else(not_found)
-    }
-
-    /// All attempts of a task, by agent.
-    pub(super) async fn attempts(&self, task: TaskId) -> Result<Attempts, Problem> {
-        let mut by_agent: HashMap<AgentId, Vec<Attempt>> = HashMap::new();
-        for attempt in self.store.attempt_list(task).await.map_err(problem)? {
-            by_agent.entry(attempt.agent_id).or_default().push(attempt);
-        }
-        Ok(Attempts(by_agent))
-    }
-
-    /// When the last execution of a finished task ended. Not looked up for very wide tasks: it would cost a full read.
-    async fn finished_at(&self, task: TaskId, counts: &Counts) -> Result<Option<UnixMicros>, Problem> {
-        if !TaskState::derive(counts).is_terminal() || counts.values().sum::<u32>() > FINISH_LOOKUP_MAX {
-            return Ok(None);
-        }
-        let executions = self
-            .store
-            .execution_list(task, None, FINISH_LOOKUP_MAX)
-            .await
-            .map_err(problem)?;
-        Ok(executions.iter().filter_map(|execution| execution.finished_at).max())
-    }
-}
-
-/// Attempts of a task by agent, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Attempts(pub(super) HashMap<AgentId, Vec<Attempt>>);
-
-impl Attempts {
-    pub(super) fn of(&self, execution: &Execution) -> &[Attempt] {
-        self.0.get(&execution.agent_id).map_or(&[], Vec::as_slice)
-    }
-
-    /// An execution with its attempts.
-    pub(super) fn view(&self, execution: Execution) -> ExecutionView {
-        ExecutionView {
-            attempts: self.of(&execution).to_vec(),
-            execution,
-        }
-    }
-
-    /// Keeps the list in step with retries that happen after it was read.
-    pub(super) fn note(&mut self, execution: &Execution) {
-        let Some(id) = execution.attempt_id.filter(|_| execution.attempt_number > 1) else {
-            return;
-        };
-        let list = self.0.entry(execution.agent_id).or_default();
-        if !list.iter().any(|attempt| attempt.id == id) {
-            list.push(Attempt {
-                id,
-                task_id: execution.task_id,
-                agent_id: execution.agent_id,
-                number: execution.attempt_number,
-                state: execution.state,
-                created_at: UnixMicros::now(),
-                finished_at: execution.finished_at,
-                outcome: None,
-            });
-        }
     }
 }

@@ -24,21 +24,24 @@ use opslink::{
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+mod catch_up;
 mod opening;
 mod output;
 
-use opening::PAGE;
+pub(super) use catch_up::seats;
 
 use super::{
     answer::{Sent, TaskView},
+    attempts::Attempts,
     request::{Output, WatchTask},
     unread::{self, Unread},
-    view::{Attempts, Counts, View},
+    view::{Counts, View},
 };
 use crate::{
+    seats::Seats,
     status::store_problem as problem,
     store::{
-        Store,
+        self, Store,
         record::{Execution, Task},
     },
     tail::{Item, Tail, Tails, Taken},
@@ -46,6 +49,8 @@ use crate::{
 
 /// Shortest time between two messages about the task itself.
 const TASK_EVERY: Duration = Duration::from_millis(50);
+/// Bytes a second that they take at most, since each carries the whole spec: with the largest script one a second.
+const TASK_BYTES_PER_SEC: u64 = 512 << 10;
 
 /// Why a watch ends early.
 enum End {
@@ -55,8 +60,8 @@ enum End {
     Failed(Problem),
 }
 
-impl From<crate::store::Error> for End {
-    fn from(error: crate::store::Error) -> Self {
+impl From<store::Error> for End {
+    fn from(error: store::Error) -> Self {
         Self::Failed(problem(error))
     }
 }
@@ -65,18 +70,21 @@ impl From<crate::store::Error> for End {
 #[derive(Clone)]
 pub(crate) struct Watches {
     pub(super) view: View,
+    /// Who reads from the store right now, once its watch has begun.
+    pub(super) seats: Seats,
     pub(super) tails: Tails,
     pub(super) heartbeat: Duration,
     pub(super) stop: CancellationToken,
 }
 
 impl Watches {
-    /// Watches a task. See the .proto file for the order of the messages.
+    /// Watches a task for this actor. See the .proto file for the order of the messages.
     ///
     /// # Errors
     /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
     pub(crate) async fn watch(
         &self,
+        actor: &str,
         request: WatchTask,
     ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
         let id = self.view.resolve(&request.task).await?;
@@ -86,6 +94,8 @@ impl Watches {
         let (out, messages) = unread::queue();
         let mut watch = Watch {
             store: self.view.store.clone(),
+            seats: self.seats.clone(),
+            actor: actor.to_owned(),
             heartbeat: self.heartbeat,
             output: request.output,
             task,
@@ -106,8 +116,7 @@ impl Watches {
             task_due: None,
             task_sent: Instant::now(),
         };
-        let narrow = watch.begin(&self.view, &request.agents).await?;
-        watch.keep_own_positions();
+        let narrow = watch.begin(&request.agents).await?;
         let follow = request.follow;
         let stop = self.stop.clone();
         // Ends with the watched task, with its caller, or with the engine.
@@ -139,6 +148,8 @@ struct Seen {
 
 struct Watch {
     store: Store,
+    seats: Seats,
+    actor: String,
     heartbeat: Duration,
     output: Output,
     task: Task,
@@ -232,46 +243,11 @@ impl Watch {
         Ok(())
     }
 
-    /// Reads from the store what was missed. The tail stands at its newest already.
-    async fn catch_up(&mut self) -> Result<(), End> {
-        let gone = || End::Failed(Problem::new(Reason::TaskNotFound).with("task", self.task.id));
-        self.task = self.store.task_get(self.task.id).await?.ok_or_else(gone)?;
-        // Revisions only grow, save in a database that was set back: what was seen there is no more.
-        if self.was_set_back || self.store.task_revision(self.task.id).await? < self.last_revision {
-            self.was_set_back = false;
-            self.last_revision = 0;
-            self.seen.clear();
-            self.counts.clear();
-        }
-        loop {
-            let changes = self
-                .store
-                .execution_changes(self.task.id, self.last_revision, PAGE)
-                .await?;
-            self.catch_up_output(&changes).await?;
-            for execution in &changes {
-                self.last_revision = self.last_revision.max(execution.revision);
-                self.take_execution(execution).await?;
-            }
-            if (changes.len() as u64) < u64::from(PAGE) {
-                break;
-            }
-        }
-        // Output of executions that did not change meanwhile.
-        let running = self
-            .seen
-            .values()
-            .filter(|seen| seen.wanted && !seen.state.is_terminal());
-        let running: Vec<_> = running
-            .filter_map(|seen| Some((seen.attempt?, seen.name.to_string())))
-            .collect();
-        self.read_behind(running).await
-    }
-
-    async fn send_execution(&self, execution: &Execution) -> Result<(), End> {
+    async fn send_execution(&mut self, execution: &Execution) -> Result<(), End> {
         if !self.is_wanted(execution) {
             return Ok(());
         }
+        self.know_attempts(std::slice::from_ref(execution)).await?;
         self.send(Sent::Execution(self.attempts.view(execution.clone()))).await
     }
 
@@ -290,15 +266,6 @@ impl Watch {
         // As long as those that can be read are not at their ends, it is not.
         let may_be = TaskState::derive(&self.counts).is_terminal();
         Ok(may_be && TaskState::derive(&self.all_counts().await?).is_terminal())
-    }
-
-    /// How many executions are in each state, those that cannot be read included.
-    async fn all_counts(&self) -> Result<Counts, End> {
-        if !self.has_unreadable {
-            return Ok(self.counts.clone());
-        }
-        let mut counts = self.store.execution_counts(&[self.task.id]).await?;
-        Ok(counts.remove(&self.task.id).unwrap_or_default())
     }
 
     async fn send(&self, message: Sent) -> Result<(), End> {
@@ -337,7 +304,9 @@ impl Watch {
     }
 
     fn task_is_due(&mut self) {
-        self.task_due.get_or_insert(self.task_sent + TASK_EVERY);
+        let bytes = self.task.spec.len() as u64 + self.task.selector.len() as u64;
+        let every = Duration::from_micros(bytes.saturating_mul(1_000_000) / TASK_BYTES_PER_SEC);
+        self.task_due.get_or_insert(self.task_sent + every.max(TASK_EVERY));
     }
 
     fn has_output(&self) -> bool {
@@ -348,18 +317,6 @@ impl Watch {
         self.agents.is_empty()
             || self.agents.contains(&execution.agent_name)
             || self.agents.contains(&execution.agent_id.to_string())
-    }
-
-    /// Forgets positions in output of other tasks: somebody may name very many.
-    fn keep_own_positions(&mut self) {
-        if self.positions.is_empty() {
-            return;
-        }
-        let newest = self.seen.values().filter_map(|seen| seen.attempt);
-        let older = self.attempts.0.values().flatten().map(|attempt| attempt.id);
-        let own: HashSet<AttemptId> = newest.chain(older).collect();
-        self.positions.retain(|attempt, _| own.contains(attempt));
-        self.positions.shrink_to_fit();
     }
 
     fn position(&self, attempt: AttemptId) -> u64 {

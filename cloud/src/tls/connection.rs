@@ -11,22 +11,24 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use opslink::renewal::{ChannelBinding, EXPORTER_LABEL};
-use rustls::{ServerConfig, server::Acceptor};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
+use tokio_rustls::{StartHandshake, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
     activity::{Activity, Answer, Call},
+    greeting::greeted,
     known::{Kind, Known, Member, agent_of},
     limits::Limits,
     lobby::{Guest, Lobby, Stage},
+    slots::Complete,
 };
-use crate::identity::{PeerInfo, SameOrigin, Standing, Strangers};
+use crate::identity::{PeerInfo, STREAMS_OF_ONE, SameOrigin, Standing, Strangers};
 
 /// What all connections of a listener share.
 pub(super) struct Door {
@@ -55,10 +57,9 @@ impl Door {
             // Windows are credit, not memory; but a stranger may fill his, so only agents get large ones. With 4 MiB
             // one stream fills a link of 1 Gbit/s over 30 ms.
             agents: builder(&limits, 4 << 20, 16 << 20, 64).http2_only(),
-            // A request has 2 MiB at most: over 100 ms it takes two seconds. More streams than one caller may have open: the
-            // refusal then comes instead of silence.
-            clients: builder(&limits, 64 << 10, 128 << 10, 100).http2_only(),
-            any: builder(&limits, 64 << 10, 128 << 10, 100),
+            // A request has 2 MiB at most: over 100 ms it takes two seconds.
+            clients: builder(&limits, 64 << 10, 128 << 10, CALLS).http2_only(),
+            any: builder(&limits, 64 << 10, 128 << 10, CALLS),
         }
     }
 
@@ -105,8 +106,8 @@ impl Door {
             () = guest.sent_away() => return,
             shaken = timeout(self.limits.handshake, self.shake(start, config, &guest)) => shaken,
         };
-        let stream = match shaken {
-            Ok(Some(Ok(stream))) => stream,
+        let (stream, handshake) = match shaken {
+            Ok(Some(Ok(shaken))) => shaken,
             Ok(Some(Err(error))) => {
                 tracing::debug!(peer = %addr, %error, "TLS handshake failed");
                 return;
@@ -135,9 +136,12 @@ impl Door {
         };
         // The verifier let the certificate pass: an agent of ours, and a living one.
         let guest = match &certificate {
-            Some(_) => None,
+            Some(_) => {
+                handshake.is_known();
+                None
+            }
             None => {
-                guest.advance(Stage::Stranger);
+                guest.is_stranger(handshake);
                 Some(guest)
             }
         };
@@ -155,7 +159,7 @@ impl Door {
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
-        match LazyConfigAcceptor::new(Acceptor::default(), io).await {
+        match greeted(io).await {
             Ok(start) => Some(start),
             Err(error) => {
                 tracing::debug!(peer = %addr, %error, "no TLS greeting");
@@ -170,7 +174,7 @@ impl Door {
         start: StartHandshake<I>,
         config: &Arc<ServerConfig>,
         guest: &Guest,
-    ) -> Option<io::Result<TlsStream<I>>>
+    ) -> Option<io::Result<(TlsStream<I>, Complete)>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -185,7 +189,8 @@ impl Door {
                 () = slot.sent_away() => return None,
             };
             match looked {
-                Ok(shaken) => return Some(shaken),
+                // One that failed gives its slot back as one that did not complete.
+                Ok(shaken) => return Some(shaken.map(|stream| (stream, slot.complete()))),
                 Err(_) if began.elapsed() >= guest.patience(self.limits.handshake) => return None,
                 Err(_) => {}
             }
@@ -200,6 +205,9 @@ impl Door {
         let router = self.router.clone();
         let standing = Arc::new(Standing::new(Arc::clone(&self.strangers)));
         let activity = Activity::new();
+        if let Some(guest) = &guest {
+            guest.is_served(&activity);
+        }
         // The handshake has read it; one that names nobody is nobody's.
         let mut member = peer.certificate.as_ref().map(|certificate| {
             let agent = agent_of(certificate).unwrap_or_else(|| "agent:".into());
@@ -242,7 +250,9 @@ impl Door {
                     if !standing.is_known() {
                         return;
                     }
-                    guest = None;
+                    if let Some(guest) = guest.take() {
+                        guest.is_known();
+                    }
                     let actor = standing.actor().unwrap_or_default();
                     member = Some(self.known.enter(Kind::Client, actor, &activity));
                 }
@@ -325,12 +335,17 @@ async fn answer(
     Ok(Answer::new(response, call))
 }
 
+/// Calls at the same time over one connection of a client. More than one caller may have streams: the refusal of one more
+/// then comes instead of silence.
+const CALLS: u32 = 100;
+const _: () = assert!(CALLS as usize > STREAMS_OF_ONE);
+
 /// Headers of one call. A token has some sixty bytes and a browser sends 2 KiB; no flow control holds them back, so it is
 /// what a stranger can have us keep for each of its streams.
 const HEADERS_MAX: u32 = 8 << 10;
 
 /// What was answered on one stream and not taken, beside the message that passes it: `identity/streams.rs` counts with it.
-const SEND_MAX: usize = 256 << 10;
+const SEND_MAX: usize = 128 << 10;
 
 fn builder(limits: &Limits, stream_window: u32, connection_window: u32, streams: u32) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());

@@ -1,107 +1,49 @@
 //! Where connections wait that have not shown anything yet, and which of them must go when there are too many.
 //!
 //! ```text
-//! silent ──► greeting ──► stranger ──► gone from here: it showed an agent's certificate, a session or a token
-//!   no byte yet  handshake    TLS is up
+//! silent ──► greeting ──► handshake ──► stranger ──► gone from here: it showed an agent's certificate, a session
+//!   no byte    in line      in a slot     TLS is up    or a token
 //! ```
 //!
 //! A connection that says nothing costs a file descriptor and no place in any queue: the handshake's slots are for those
-//! that have begun one. Each stage has a limit per source address and one in all. Above it the oldest of the stage goes,
-//! of the same source if that is what has too many: an honest client is through in milliseconds, so the oldest is the
-//! one that came to stay. Who shares its address with a flood of silent connections therefore gets in all the same.
+//! that have begun one. Each stage but the handshake has a limit per source address and one in all. Who goes when there
+//! are too many is of the source that has too many, or of the network that has the most of the stage: never of one that
+//! has no more than its share. Of that network goes
+//!
+//! - in silence the oldest: an honest client says something within milliseconds, so the oldest is the one that came to
+//!   stay, and who shares its address with a flood gets in all the same;
+//! - in line the newest: it is refused at the door. Would one that waits for long make room, a flood would only take its
+//!   own places again and again, and each time a slot with them;
+//! - in a slot nobody: about those the `slots` decide;
+//! - of strangers the oldest of those without an open call, while they are no fewer than those that have one, else the
+//!   oldest of these. So a flood that asks for nothing ends no call, and one of calls keeps nobody out who is about to ask.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
+    collections::HashMap,
+    iter,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::slots::{Held, Slots};
-
-/// One IPv4 address or IPv6 /64: who has one of those has all of its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Source(u128);
-
-impl Source {
-    pub(super) fn of(address: SocketAddr) -> Self {
-        match address.ip().to_canonical() {
-            IpAddr::V4(ip) => Self(u32::from(ip).into()),
-            // No IPv6 network is within the first 2^32 addresses, which are all of one /64.
-            IpAddr::V6(ip) => Self(u128::from(ip) >> 64 << 64 | 1 << 63),
-        }
-    }
-
-    /// The /48 that an IPv6 network is part of, and that may belong to one; an IPv4 address has none.
-    pub(super) fn site(self) -> Option<Self> {
-        (self.0 >> 63 != 0).then_some(Self(self.0 >> 80 << 80 | 1 << 62))
-    }
-}
-
-/// Connections of one stage: per source, and in all.
-#[derive(Debug, Clone, Copy)]
-pub struct Most {
-    /// Of one source.
-    pub per_source: usize,
-    /// Of all together.
-    pub in_all: usize,
-}
-
-/// How many may wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Places {
-    /// Without a byte, or with half a greeting.
-    pub silent: Most,
-    /// With a whole greeting, in line for a slot or in one.
-    pub greeting: Most,
-    /// Handshakes at the same time.
-    pub slots: Most,
-    /// With TLS, and nothing shown.
-    pub strangers: Most,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self {
-            // A file descriptor and about 4 KiB each. 1,000 agents behind one address come back at once.
-            silent: Most {
-                per_source: 2_048,
-                in_all: 4_096,
-            },
-            // About 12 KiB each: 36 MiB in all.
-            greeting: Most {
-                per_source: 1_024,
-                in_all: 3_072,
-            },
-            // One address takes a quarter of the slots at most: the rest is what is kept for agents elsewhere.
-            slots: Most {
-                per_source: 64,
-                in_all: 256,
-            },
-            // Each about 60 KiB, 128 KiB of window that it may fill, and four bodies of 16 KiB: 32 MiB in all. A hundred
-            // calls of each may be on their way to a refusal, with 8 KiB of headers; those that wait are counted apart, see
-            // `Standing`.
-            strangers: Most {
-                per_source: 64,
-                in_all: 128,
-            },
-        }
-    }
-}
+use super::{
+    activity::Activity,
+    crowd::{Crowd, First, Source},
+    limits::{Most, Places},
+    slots::{Complete, Held, Slots},
+};
 
 /// A silent connection this young may be one whose bytes were not looked at yet; up to twice the limit it stays.
 const YOUNG: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Silent,
     Greeting,
+    Handshake,
     Stranger,
 }
 
@@ -116,97 +58,160 @@ pub(super) struct Lobby {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    sources: HashMap<Source, House>,
-    all: Stages,
+    guests: HashMap<u64, Place>,
+    stages: Stages,
+    lines: HashMap<Source, Line>,
 }
 
-/// What came from one source.
-#[derive(Debug)]
-struct House {
-    stages: Stages,
-    line: Line,
+/// Where a guest is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: Source,
+    stage: Stage,
+    /// Among those of its stage, which are in the order in which they came to it.
+    number: u64,
 }
 
 /// Where the handshakes of one source wait for each other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Line {
-    slots: Arc<Semaphore>,
-    /// One of them asks for a slot of all.
+    /// One of them asks for a slot.
     front: Arc<tokio::sync::Mutex<()>>,
     given_back: Arc<Notify>,
 }
 
-/// Guests by stage, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stages {
-    silent: BTreeMap<u64, Waiting>,
-    greeting: BTreeMap<u64, Waiting>,
-    strangers: BTreeMap<u64, Waiting>,
+    silent: Crowd<Waiting>,
+    greeting: Crowd<Waiting>,
+    handshake: Crowd<Waiting>,
+    strangers: Crowd<Waiting>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Waiting {
-    source: Source,
+    guest: u64,
     since: Instant,
     leave: CancellationToken,
+    /// Of a stranger that is being served.
+    activity: Option<Arc<Activity>>,
+}
+
+impl Waiting {
+    fn has_open_call(&self) -> bool {
+        let activity = self.activity.as_ref();
+        activity.is_some_and(|activity| activity.quiet_since().is_none())
+    }
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self {
+            silent: Crowd::new(First::Oldest),
+            greeting: Crowd::new(First::Newest),
+            handshake: Crowd::new(First::Oldest),
+            strangers: Crowd::new(First::Oldest),
+        }
+    }
 }
 
 impl Stages {
-    fn of(&mut self, stage: Stage) -> &mut BTreeMap<u64, Waiting> {
+    fn of(&self, stage: Stage) -> &Crowd<Waiting> {
+        match stage {
+            Stage::Silent => &self.silent,
+            Stage::Greeting => &self.greeting,
+            Stage::Handshake => &self.handshake,
+            Stage::Stranger => &self.strangers,
+        }
+    }
+
+    fn of_mut(&mut self, stage: Stage) -> &mut Crowd<Waiting> {
         match stage {
             Stage::Silent => &mut self.silent,
             Stage::Greeting => &mut self.greeting,
+            Stage::Handshake => &mut self.handshake,
             Stage::Stranger => &mut self.strangers,
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.silent.is_empty() && self.greeting.is_empty() && self.strangers.is_empty()
+    fn have(&self, source: Source) -> bool {
+        let mut all = [&self.silent, &self.greeting, &self.handshake, &self.strangers].into_iter();
+        all.any(|crowd| crowd.count(source) > 0)
     }
 }
 
 impl State {
-    fn insert(&mut self, number: u64, stage: Stage, waiting: Waiting, slots_per_source: usize) {
-        self.all.of(stage).insert(number, waiting.clone());
-        let house = self.sources.entry(waiting.source).or_insert_with(|| House {
-            stages: Stages::default(),
-            line: Line {
-                slots: Arc::new(Semaphore::new(slots_per_source)),
-                front: Arc::default(),
-                given_back: Arc::default(),
-            },
-        });
-        house.stages.of(stage).insert(number, waiting);
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
     }
 
-    fn remove(&mut self, number: u64, stage: Stage, source: Source) -> Option<Waiting> {
-        if let Some(house) = self.sources.get_mut(&source) {
-            house.stages.of(stage).remove(&number);
-            if house.stages.is_empty() {
-                self.sources.remove(&source);
-            }
+    fn insert(&mut self, source: Source, stage: Stage, waiting: Waiting) {
+        let number = self.number();
+        let place = Place { source, stage, number };
+        self.guests.insert(waiting.guest, place);
+        self.stages.of_mut(stage).insert(source, number, waiting);
+    }
+
+    fn remove(&mut self, guest: u64) -> Option<Waiting> {
+        let Place { source, stage, number } = self.guests.remove(&guest)?;
+        self.stages.of_mut(stage).remove(source, number)
+    }
+
+    /// A guest goes for good; nothing when it went already.
+    fn let_go(&mut self, guest: u64) -> Option<Waiting> {
+        let source = self.guests.get(&guest)?.source;
+        let waiting = self.remove(guest);
+        if !self.stages.have(source) {
+            self.lines.remove(&source);
         }
-        self.all.of(stage).remove(&number)
+        waiting
     }
 
-    /// Sends away who is too many in this stage after one more has come to it.
+    /// Sends away who is too many in this stage after one more of this source has come to it.
     fn make_room(&mut self, stage: Stage, source: Source, most: Most) {
-        let oldest = |waiting: &BTreeMap<u64, Waiting>, limit: usize| {
-            let (number, oldest) = waiting.iter().next()?;
-            let is_young = stage != Stage::Stranger && oldest.since.elapsed() < YOUNG;
-            let limit = if is_young { 2 * limit } else { limit };
-            (waiting.len() > limit).then_some((*number, oldest.source))
-        };
-        let of_house = self
-            .sources
-            .get_mut(&source)
-            .and_then(|house| oldest(house.stages.of(stage), most.per_source));
-        let victim = of_house.or_else(|| oldest(self.all.of(stage), most.in_all));
-        if let Some((number, source)) = victim
-            && let Some(waiting) = self.remove(number, stage, source)
+        let crowd = self.stages.of(stage);
+        let of_source = too_many(stage, crowd.count(source), most.per_source, || {
+            who_goes(stage, crowd, iter::once(source))
+        });
+        let goes = of_source.or_else(|| {
+            too_many(stage, crowd.here(), most.in_all, || {
+                who_goes(stage, crowd, crowd.heaviest())
+            })
+        });
+        if let Some(guest) = goes
+            && let Some(waiting) = self.let_go(guest)
         {
             tracing::debug!(?stage, "a connection that showed nothing made room for another");
             waiting.leave.cancel();
+        }
+    }
+}
+
+/// The guest that is too many, when there are more than the limit.
+fn too_many<'a>(stage: Stage, count: usize, limit: usize, who: impl FnOnce() -> Option<&'a Waiting>) -> Option<u64> {
+    if count <= limit {
+        return None;
+    }
+    let goes = who()?;
+    let is_young = stage == Stage::Silent && goes.since.elapsed() < YOUNG;
+    (!is_young || count > 2 * limit).then_some(goes.guest)
+}
+
+/// Who of these networks goes, which have the most of a stage, first the one with whom to begin.
+fn who_goes(stage: Stage, crowd: &Crowd<Waiting>, mut networks: impl Iterator<Item = Source>) -> Option<&Waiting> {
+    match stage {
+        Stage::Silent => crowd.of(networks.next()?).next().map(|(_, waiting)| waiting),
+        Stage::Greeting => crowd.of(networks.next()?).next_back().map(|(_, waiting)| waiting),
+        Stage::Handshake => None,
+        // There are few of them in all, so several networks that have as many are looked at like one.
+        Stage::Stranger => {
+            let strangers = networks.flat_map(move |network| crowd.of(network));
+            let (busy, quiet): (Vec<_>, Vec<_>) = strangers.partition(|(_, waiting)| waiting.has_open_call());
+            let pay = if quiet.len() >= busy.len() { quiet } else { busy };
+            let oldest = pay.into_iter().min_by_key(|(number, _)| *number);
+            oldest.map(|(_, waiting)| waiting)
         }
     }
 }
@@ -215,7 +220,7 @@ impl Lobby {
     pub(super) fn new(places: Places) -> Arc<Self> {
         Arc::new(Self {
             places,
-            slots: Slots::new(places.slots.in_all),
+            slots: Slots::new(places.slots, places.handshakes),
             state: Mutex::default(),
         })
     }
@@ -225,22 +230,22 @@ impl Lobby {
         let source = Source::of(address);
         let leave = CancellationToken::new();
         let mut state = self.lock();
-        let number = state.next;
-        state.next += 1;
+        let number = state.number();
         let waiting = Waiting {
-            source,
+            guest: number,
             since: Instant::now(),
             leave: leave.clone(),
+            activity: None,
         };
-        state.insert(number, stage, waiting, self.places.slots.per_source);
+        state.insert(source, stage, waiting);
         state.make_room(stage, source, self.most(stage));
         drop(state);
         Guest {
             lobby: Arc::clone(self),
             number,
             source,
-            stage,
             leave,
+            handshake: None,
         }
     }
 
@@ -248,6 +253,7 @@ impl Lobby {
         match stage {
             Stage::Silent => self.places.silent,
             Stage::Greeting => self.places.greeting,
+            Stage::Handshake => self.places.slots,
             Stage::Stranger => self.places.strangers,
         }
     }
@@ -263,22 +269,9 @@ pub(super) struct Guest {
     lobby: Arc<Lobby>,
     number: u64,
     source: Source,
-    stage: Stage,
     leave: CancellationToken,
-}
-
-/// A handshake's slot.
-pub(super) struct Slot {
-    // Given back in this order: who gets the permit finds the slot free.
-    of_all: Held,
-    _of_source: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    /// Waits until this handshake has to make room for one of another network.
-    pub(super) async fn sent_away(&self) {
-        self.of_all.sent_away().await;
-    }
+    /// The one that is behind it.
+    handshake: Option<Complete>,
 }
 
 impl Guest {
@@ -288,42 +281,64 @@ impl Guest {
     }
 
     /// Goes on to the next stage.
-    pub(super) fn advance(&mut self, stage: Stage) {
+    pub(super) fn advance(&self, stage: Stage) {
         let mut state = self.lobby.lock();
         // Who was sent away meanwhile stays away.
-        if let Some(waiting) = state.remove(self.number, self.stage, self.source) {
+        if let Some(waiting) = state.remove(self.number) {
             let waiting = Waiting {
                 since: Instant::now(),
                 ..waiting
             };
-            state.insert(self.number, stage, waiting, self.lobby.places.slots.per_source);
+            state.insert(self.source, stage, waiting);
             state.make_room(stage, self.source, self.lobby.most(stage));
         }
-        self.stage = stage;
     }
 
-    /// Waits for a slot, behind others of the same source only.
-    pub(super) async fn slot(&self) -> Option<Slot> {
+    /// Waits for a slot, behind others of the same source only. Whoever has one is sent away by it alone; `None` for who
+    /// was sent away before.
+    pub(super) async fn slot(&self) -> Option<Held> {
         let line = {
-            let state = self.lobby.lock();
-            state.sources.get(&self.source).map(|house| house.line.clone())?
+            let mut state = self.lobby.lock();
+            // It would be left behind.
+            state.guests.get(&self.number)?;
+            state.lines.entry(self.source).or_default().clone()
         };
-        let of_source = line.slots.acquire_owned().await.ok()?;
         let _front = line.front.lock().await;
-        Some(Slot {
-            of_all: self.lobby.slots.take(self.source, &line.given_back).await,
-            _of_source: of_source,
-        })
+        let held = self.lobby.slots.take(self.source, &line.given_back).await;
+        self.advance(Stage::Handshake);
+        Some(held)
+    }
+
+    /// Its handshake is complete, and showed nothing yet.
+    pub(super) fn is_stranger(&mut self, handshake: Complete) {
+        self.handshake = Some(handshake);
+        self.advance(Stage::Stranger);
+    }
+
+    /// It is being served, and this tells whether it has an open call.
+    pub(super) fn is_served(&self, activity: &Arc<Activity>) {
+        let mut state = self.lobby.lock();
+        let Some(Place { source, stage, number }) = state.guests.get(&self.number).copied() else {
+            return;
+        };
+        if let Some(waiting) = state.stages.of_mut(stage).get_mut(source, number) {
+            waiting.activity = Some(Arc::clone(activity));
+        }
+    }
+
+    /// It has shown something, and is nobody's guest any more.
+    pub(super) fn is_known(mut self) {
+        if let Some(handshake) = self.handshake.take() {
+            handshake.is_known();
+        }
     }
 
     /// How long a handshake may last while others of its source wait for a slot: the more wait, the shorter. For
     /// those of other sources it is sent away when it must.
     pub(super) fn patience(&self, longest: Duration) -> Duration {
         let state = self.lobby.lock();
-        let of_source = state
-            .sources
-            .get(&self.source)
-            .map_or(0, |house| house.stages.greeting.len());
+        let of_source = state.stages.greeting.count(self.source) + state.stages.handshake.count(self.source);
+        drop(state);
         let crowd = of_source / self.lobby.places.slots.per_source.max(1);
         if crowd == 0 {
             return longest;
@@ -337,7 +352,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.lobby.lock().remove(self.number, self.stage, self.source);
+        self.lobby.lock().let_go(self.number);
     }
 }
 

@@ -9,18 +9,20 @@ mod accept;
 mod activity;
 pub mod config;
 mod connection;
+mod crowd;
+mod greeting;
 mod known;
 mod limits;
 mod listener;
 mod lobby;
+mod pace;
 mod slots;
 
 pub use accept::serve;
 pub use activity::Whole;
 pub use known::KnownMost;
-pub use limits::Limits;
+pub use limits::{Limits, Most, Places, Rate};
 pub use listener::{Listener, TcpAcceptor};
-pub use lobby::{Most, Places};
 
 #[cfg(test)]
 mod tests;

@@ -156,8 +156,9 @@ async fn must_change_session(edge: &Edge) -> String {
         created_at: now,
         expires_at: now.plus(Duration::from_secs(3600)),
     };
+    let hash = user.password_hash.clone();
     edge.cloud.store.user_insert(user, audit()).await.unwrap();
-    edge.cloud.store.session_insert(session, audit()).await.unwrap();
+    assert!(edge.cloud.store.session_insert(session, hash, audit()).await.unwrap());
     text
 }
 

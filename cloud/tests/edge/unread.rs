@@ -154,8 +154,8 @@ async fn stalled(edge: &Edge) -> Channel {
 }
 
 fn assert_refused(status: &Status) {
-    assert_eq!(reason(status), "OVERLOADED", "{status:?}");
-    assert!(status.message().contains("close some"), "{status:?}");
+    assert_eq!(reason(status), "TOO_MANY_STREAMS", "{status:?}");
+    assert!(status.message().contains("40 watches and logs open"), "{status:?}");
 }
 
 /// A0: a viewer's two hundred unread watches took 1.9 GB.

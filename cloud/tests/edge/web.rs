@@ -144,6 +144,51 @@ async fn a_cookie_works_only_from_our_own_console() {
     );
 }
 
+/// Asks for the console and stays; false when the connection was ended.
+async fn page(connection: &mut TcpStream, cookie: &str) -> bool {
+    let request = format!("HEAD / HTTP/1.1\r\nhost: localhost\r\ncookie: {cookie}\r\n\r\n");
+    if connection.write_all(request.as_bytes()).await.is_err() {
+        return false;
+    }
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let read = timeout(LIMIT, connection.read_buf(&mut head));
+        if !read.await.expect("an answer in time").is_ok_and(|read| read > 0) {
+            return false;
+        }
+    }
+    head.starts_with(b"HTTP/1.1 ")
+}
+
+/// HIGH 1: nothing of the console made anybody known, so whoever had logged in was a stranger until all of it was there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_logged_in_is_no_stranger_while_the_console_comes() {
+    let edge = Edge::memory().await;
+    let origin = format!("http://{}", edge.plain_addr);
+    let ours = [("origin", origin.as_str()), ("x-opslink-console", "1")];
+    let login = pb::LoginRequest {
+        username: "admin".to_owned(),
+        password: PASSWORD.to_owned(),
+        use_cookie: true,
+    };
+    let answer = grpc_web(edge.plain_addr, "AuthService/Login", &login, &ours).await;
+    let cookie = answer.headers["set-cookie"].split(';').next().unwrap();
+    let connect = async || TcpStream::connect(edge.plain_addr).await.unwrap();
+    let mut person = connect().await;
+    assert!(page(&mut person, cookie).await);
+    let mut impostor = connect().await;
+    assert!(page(&mut impostor, "opslink_session=ols_wrong").await);
+    // More than one address may have of those that showed nothing: the oldest ends.
+    let mut strangers = Vec::new();
+    for _ in 0..70 {
+        let mut stranger = connect().await;
+        assert!(page(&mut stranger, "a=b").await);
+        strangers.push(stranger);
+    }
+    assert!(page(&mut person, cookie).await);
+    assert!(!page(&mut impostor, cookie).await);
+}
+
 #[tokio::test]
 async fn what_is_not_a_call_gets_the_console_with_its_headers() {
     let edge = Edge::memory().await;

@@ -19,6 +19,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     follow::{self, End, Watch},
+    patience,
     progress::Progress,
     render::Screen,
 };
@@ -141,7 +142,7 @@ async fn tail(client: &Client, execution: &Execution, lines: u64, screen: &mut S
         max_chunks: 0,
         decode: false,
     };
-    let mut stream = client.logs().read_log(request).await?.into_inner();
+    let mut stream = patience::opened(async || client.logs().read_log(request.clone()).await).await?;
     let mut chunks: Vec<LogChunk> = Vec::new();
     while let Some(answer) = stream.message().await? {
         chunks.extend(answer.chunk);

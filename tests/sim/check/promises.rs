@@ -70,6 +70,9 @@ pub(super) fn nothing_starts_late(job: &Job, stored: &Stored, audit: &[AuditRow]
     let resource = format!("task/{}", stored.task.id);
     let canceled = rows(audit, "task.cancel", &resource).map(|row| row.time).min();
     for (attempt, run) in first_runs(stored, &runs) {
+        if shared.is_damaged(job.name(), run.agent) {
+            continue;
+        }
         let slack = time_under_way(run.agent, shared);
         let what = format!("{} on {}", job.name(), run.agent);
         if let Some(canceled) = canceled {
@@ -212,5 +215,8 @@ pub(super) fn audit_is_complete(all: &[Stored], audit: &[AuditRow], shared: &Sha
             !promised || removals == 1,
             "an agent was removed, and there is no audit row"
         );
+        if removals == 1 {
+            shared.tally.count("agent was removed");
+        }
     }
 }

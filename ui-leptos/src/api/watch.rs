@@ -106,7 +106,10 @@ pub(crate) async fn keep_watching<M: prost::Message + Default, F>(
                 }
             }
             Err(failure) => {
-                let temporary = matches!(failure.reason.as_str(), "UNAUTHENTICATED" | "SESSION_EXPIRED");
+                let temporary = matches!(
+                    failure.reason.as_str(),
+                    "UNAUTHENTICATED" | "SESSION_EXPIRED" | "TOO_MANY_STREAMS"
+                );
                 sync.set(Sync::Refused(failure));
                 if !temporary {
                     return;

@@ -73,6 +73,7 @@ fn unit() -> Result<()> {
         }
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    // No tests of documentation: there are none, and a convention keeps it so.
     cargo_test(&args)?;
     process::run(cargo().args(["test", "-p", "opslink-ui", "--lib"]))
 }

@@ -1,4 +1,4 @@
-//! What the fence knows of an attempt, and how it writes that down. Pure.
+//! What the fence knows of an attempt, how it writes that down, and how it reads it again. Pure.
 
 use opslink::{
     id::{AttemptId, TaskId},
@@ -6,7 +6,10 @@ use opslink::{
 };
 use uuid::Uuid;
 
-use crate::journal::frame::{HEADER_BYTES, finish};
+use crate::journal::frame::{HEADER_BYTES, Header, finish};
+
+/// Longest record that is looked for behind a damaged one: this agent writes 45 bytes, a later one some more.
+const RECORD_MAX: usize = 1_024;
 
 /// Where an attempt stands among those of its task on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +107,67 @@ pub(super) fn encode(id: AttemptId, entry: Entry) -> Vec<u8> {
     out
 }
 
-pub(super) fn parse(payload: &[u8]) -> Option<(AttemptId, Entry)> {
+/// What a file says. A damaged record costs itself only: the next whole one is found wherever it begins.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What whole records say, in order.
+    pub records: Vec<(AttemptId, Entry)>,
+    /// What damaged ones still seem to say. Good for one thing only: to keep an attempt from being started.
+    pub hints: Vec<(AttemptId, Entry)>,
+    /// Bytes that were passed over, for a whole record behind them.
+    pub passed_over: usize,
+    /// Where the last whole record ends.
+    pub valid_bytes: usize,
+}
+
+impl Said {
+    /// Says whether more is wrong than a last record that was not written to its end.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.passed_over > 0 || !self.hints.is_empty()
+    }
+}
+
+pub(super) fn read(bytes: &[u8]) -> Said {
+    let mut said = Said::default();
+    // Where a record should begin, by the length of the one before it, and where one is looked for.
+    let (mut expected, mut at) = (0, 0);
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match frame(rest) {
+            Some((payload, true)) => {
+                said.passed_over += at - said.valid_bytes;
+                said.records.extend(parse(payload));
+                at += HEADER_BYTES + payload.len();
+                (expected, said.valid_bytes) = (at, at);
+                continue;
+            }
+            Some((payload, false)) if at == expected => {
+                said.hints.extend(parse(payload).map(as_hint));
+                expected += HEADER_BYTES + payload.len();
+            }
+            Some((_, false)) | None => {}
+        }
+        // Its length may be what is damaged.
+        at += 1;
+    }
+    said
+}
+
+/// The frame that begins here: its payload, and whether that is what was written.
+fn frame(bytes: &[u8]) -> Option<(&[u8], bool)> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+    let header = Header::parse(*header).filter(|header| header.length <= RECORD_MAX)?;
+    let payload = rest.get(..header.length)?;
+    Some((payload, header.fits(payload)))
+}
+
+/// Any byte may be the damaged one. With the right id or the right place it holds what it held; with a wrong one it is about
+/// nobody. That it may have run is what harms least, and whoever knows more of it has a whole record.
+fn as_hint((id, entry): (AttemptId, Entry)) -> (AttemptId, Entry) {
+    let state = State::Closed;
+    (id, Entry { state, ..entry })
+}
+
+fn parse(payload: &[u8]) -> Option<(AttemptId, Entry)> {
     let (id, rest) = payload.split_first_chunk::<16>()?;
     let (until, rest) = rest.split_first_chunk::<8>()?;
     // The first agents wrote only attempts whose folders were gone, and without this byte.

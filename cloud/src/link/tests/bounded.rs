@@ -1,5 +1,7 @@
-//! What stands beside the output of a chunk costs its agent as much as the output does, and few forms of it are taken.
+//! What stands beside the output of a chunk costs its agent as much as the output does, few forms of it are taken, and
+//! nothing that waits keeps the frame in which it came.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::*;
@@ -70,4 +72,64 @@ async fn a_message_takes_room_among_the_chunks_of_its_agent() {
     tokio::time::timeout(limit, filled).await.expect("chunks in time");
     assert_eq!(chunks.len(), most);
     flood.abort();
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_for_the_store_keeps_nothing_of_the_buffer_it_came_in() {
+    let (links, mut chunks) = kept();
+    let digest = pb::StreamDigest {
+        stream: pb::Stream::Stdout.into(),
+        bytes: 1,
+        blake3: vec![7; 32].into(),
+    };
+    let outcome = pb::Outcome {
+        streams: vec![digest],
+        ..Default::default()
+    };
+    let sent = with_outcome(10, outcome);
+    let frame = Some(Up::Chunk(sent.clone()));
+    let buffer = Bytes::from(pb::AttachRequest { frame }.encode_to_vec());
+    let came = pb::AttachRequest::decode(buffer.clone()).unwrap();
+    assert!(!buffer.is_unique(), "what is read of it are slices");
+    let (_up, frames) = attach(&links, AgentId::new(), vec![Some(hello()), came.frame]).await;
+    let _frames = frames.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_secs(10), chunks.recv()).await;
+    let waiting = waiting.expect("a chunk in time").expect("a chunk");
+    assert_eq!(waiting.chunk, sent);
+    assert!(buffer.is_unique(), "something keeps it");
+}
+
+#[tokio::test]
+async fn an_agent_tells_no_more_of_itself_by_coming_back() {
+    let (links, inbox) = Links::new(Config::default());
+    let mut reports = desk(&links, inbox);
+    let agent = AgentId::new();
+    let facts = |hostname: usize| {
+        Some(Up::Facts(pb::Facts {
+            hostname: format!("host-{hostname}"),
+            ..Default::default()
+        }))
+    };
+    let attempt_id = AttemptId::new().to_string();
+    let accepted = pb::Accepted {
+        attempt_id,
+        ..Default::default()
+    };
+    let mut told = 0;
+    for _ in 0..3 {
+        let mut frames: Vec<_> = (0..10).map(facts).collect();
+        frames.insert(0, Some(hello()));
+        frames.push(Some(Up::Accepted(accepted.clone())));
+        let (_up, frames) = attach(&links, agent, frames).await;
+        let _frames = frames.unwrap();
+        loop {
+            match tokio::time::timeout(Duration::from_secs(10), reports.recv()).await {
+                Ok(Some(Report::Facts(..))) => told += 1,
+                Ok(Some(Report::Accepted { .. })) => break,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => panic!("nothing comes"),
+            }
+        }
+    }
+    assert_eq!(told, 6, "in a burst, and one each ten seconds");
 }

@@ -1,18 +1,17 @@
 //! The stream of `WatchAgents`: everything once, then each change, and a heartbeat when nothing happens.
+//!
+//! What waits for a caller who reads nothing are ids: each agent is looked up when it is sent, and is sent as it is then.
 
 use std::{collections::VecDeque, time::Duration};
 
 use futures::{Stream, stream};
-use opslink::{convert, pb, pb::watch_agents_response::Event, reason::Reason, time::UnixMicros};
+use opslink::{convert, id::AgentId, pb, pb::watch_agents_response::Event, reason::Reason, time::UnixMicros};
 use prost::Message as _;
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::{
-    agents::{AgentView, Change, Directory},
-    status::to_status,
-};
+use crate::{agents::Directory, status::to_status};
 
 /// Longest silence of a watch.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -24,11 +23,11 @@ const SNAPSHOT_BYTES: usize = 256 << 10;
 
 struct Watch {
     directory: Directory,
-    changes: broadcast::Receiver<Change>,
+    changes: broadcast::Receiver<AgentId>,
     /// The list is to be sent from its beginning.
     is_new: bool,
-    /// What is left of it; shared with the directory until it is sent.
-    rest: VecDeque<AgentView>,
+    /// What is left of it.
+    rest: VecDeque<AgentId>,
     heartbeat: Duration,
     heartbeat_at: Instant,
     stop: CancellationToken,
@@ -64,24 +63,41 @@ pub(super) fn watch(
 impl Watch {
     fn start_over(&mut self) {
         self.is_new = true;
-        self.rest = self.directory.list().into();
+        self.rest = self.directory.ids().into();
     }
 
     /// The next part of the list: a snapshot first, also of nobody, then each further agent as a change.
     fn next_of_list(&mut self) -> Option<Event> {
         if !std::mem::take(&mut self.is_new) {
-            return self.rest.pop_front().map(|view| Event::Changed(view.to_pb()));
+            return self.next_of_rest().map(Event::Changed);
         }
         let (mut agents, mut bytes) = (Vec::new(), 0);
         while agents.len() < SNAPSHOT_PART
             && bytes < SNAPSHOT_BYTES
-            && let Some(view) = self.rest.pop_front()
+            && let Some(agent) = self.next_of_rest()
         {
-            let agent = view.to_pb();
             bytes += agent.encoded_len();
             agents.push(agent);
         }
         Some(Event::Snapshot(pb::AgentSnapshot { agents }))
+    }
+
+    /// The next agent of the list, as it is now. One that is gone meanwhile comes as a change.
+    fn next_of_rest(&mut self) -> Option<pb::Agent> {
+        while let Some(id) = self.rest.pop_front() {
+            if let Some(view) = self.directory.get(id) {
+                return Some(view.to_pb());
+            }
+        }
+        None
+    }
+
+    /// How an agent is now.
+    fn now(&self, id: AgentId) -> Event {
+        match self.directory.get(id) {
+            Some(view) => Event::Changed(view.to_pb()),
+            None => Event::Removed(id.to_string()),
+        }
     }
 
     async fn next(&mut self) -> Option<Result<pb::WatchAgentsResponse, Status>> {
@@ -98,8 +114,10 @@ impl Watch {
                 Some(Err(to_status(&Reason::Draining.into(), opslink::locale::Language::En)))
             }
             change = self.changes.recv() => match change {
-                Ok(Change::Upserted(view)) => Some(self.send(Event::Changed(view.to_pb()))),
-                Ok(Change::Removed(id)) => Some(self.send(Event::Removed(id.to_string()))),
+                Ok(id) => {
+                    let event = self.now(id);
+                    Some(self.send(event))
+                }
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.start_over();
                     let event = self.next_of_list()?;
@@ -122,8 +140,9 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use futures::StreamExt;
-    use opslink::id::AgentId;
 
     use super::*;
     use crate::store::record::Agent;
@@ -189,6 +208,37 @@ mod tests {
         stop.cancel();
         assert!(watch.next().await.unwrap().is_err());
         assert!(watch.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_has_not_read_keeps_no_agent_and_comes_as_it_is_then() {
+        let directory = Directory::default();
+        let (a, b) = (agent("a"), agent("b"));
+        directory.upsert(a.clone());
+        let mut watch = Box::pin(watch(directory.clone(), HEARTBEAT, CancellationToken::new()));
+        directory.upsert(b.clone());
+        let mut former = Vec::new();
+        for number in 0..100_u64 {
+            for agent in [&a, &b] {
+                former.push(Arc::downgrade(&directory.get(agent.id).unwrap().agent));
+                let facts = pb::Facts {
+                    memory_bytes: number + 1,
+                    ..Default::default()
+                };
+                let facts = prost::Message::encode_to_vec(&facts);
+                directory.change(agent.id, |agent| agent.facts = facts.into());
+            }
+        }
+        assert!(former.iter().all(|agent| agent.strong_count() == 0), "an agent is kept");
+        let memory = |agent: &pb::Agent| agent.facts.as_ref().unwrap().memory_bytes;
+        let Some(Ok(first)) = watch.next().await else {
+            panic!("no snapshot")
+        };
+        assert!(matches!(first.event, Some(Event::Snapshot(snapshot)) if memory(&snapshot.agents[0]) == 100));
+        let Some(Ok(next)) = watch.next().await else {
+            panic!("no change")
+        };
+        assert!(matches!(next.event, Some(Event::Changed(agent)) if agent.name == "b" && memory(&agent) == 100));
     }
 
     #[tokio::test]

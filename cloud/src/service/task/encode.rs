@@ -10,7 +10,7 @@ use opslink::{
 use prost::Message;
 
 use crate::{
-    store::record::Attempt,
+    store::record::AttemptHead,
     task::answer::{Created, ExecutionView, Page, Piece, Sent, TaskView},
 };
 
@@ -95,7 +95,7 @@ fn execution(view: ExecutionView) -> pb::Execution {
     }
 }
 
-fn attempt(attempt: &Attempt) -> pb::Attempt {
+fn attempt(attempt: &AttemptHead) -> pb::Attempt {
     pb::Attempt {
         id: attempt.id.to_string(),
         number: attempt.number,
@@ -318,15 +318,13 @@ mod tests {
     fn the_newest_attempt_is_as_the_execution_says() {
         let (task, newest) = (TaskId::new(), AttemptId::new());
         let execution_of = on(task, Some(newest));
-        let attempt = |id, number| Attempt {
+        let attempt = |id, number| AttemptHead {
             id,
-            task_id: task,
             agent_id: execution_of.agent_id,
             number,
             state: ExecutionState::Dispatched,
             created_at: UnixMicros(7),
             finished_at: None,
-            outcome: None,
         };
         let older = attempt(AttemptId::new(), 1);
         let unread = execution(ExecutionView {

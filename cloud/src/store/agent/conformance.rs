@@ -161,6 +161,8 @@ pub(in crate::store) async fn of_racing_joins_for_one_name_one_wins(store: Share
 
 pub(in crate::store) async fn a_removed_agent_frees_its_name(store: Shared) {
     let (zoe, amy) = (joined(&store, "zoe").await, joined(&store, "Amy").await);
+    let named = async |name: &str| store.agent_by_name(name).await.expect("a read").map(|agent| agent.id);
+    assert_eq!((named("zoe").await, named("Zoe").await), (Some(zoe.id), None));
     let names = |agents: Vec<Agent>| agents.into_iter().map(|agent| agent.name).collect::<Vec<_>>();
     assert_eq!(names(store.agent_list().await.expect("a list")), ["Amy", "zoe"]);
     store
@@ -180,7 +182,10 @@ pub(in crate::store) async fn a_removed_agent_frees_its_name(store: Shared) {
             .expect("removed ones are found")
             .removed
     );
-    assert_ne!(joined(&store, "zoe").await.id, zoe.id);
+    assert_eq!(named("zoe").await, None);
+    let later_zoe = joined(&store, "zoe").await;
+    assert_ne!(later_zoe.id, zoe.id);
+    assert_eq!(named("zoe").await, Some(later_zoe.id));
     assert_eq!(audited(&store, "agent.remove").await, 1);
     assert!(!store.agent_get(amy.id).await.expect("a read").expect("amy").removed);
 }

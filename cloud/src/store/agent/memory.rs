@@ -73,6 +73,12 @@ impl State {
         self.agents.get(&id).map(|agent| self.with_last_seen(agent))
     }
 
+    pub(super) fn agent_by_name(&self, name: &str) -> Option<Agent> {
+        let mut living = self.agents.values().filter(|agent| !agent.removed);
+        let found = living.find(|agent| agent.name == name)?;
+        Some(self.with_last_seen(found))
+    }
+
     pub(super) fn agent_list(&self) -> Vec<Agent> {
         let living = self.agents.values().filter(|agent| !agent.removed);
         let mut agents: Vec<_> = living.map(|agent| self.with_last_seen(agent)).collect();

@@ -14,6 +14,8 @@ use crate::store::{
 reads! {
     /// Finds an agent by id; removed ones too.
     fn agent_get(id: AgentId) -> Option<Agent>;
+    /// Finds a living agent by name.
+    fn agent_by_name(name: &str) -> Option<Agent>;
     /// All living agents in name order.
     fn agent_list() -> Vec<Agent>;
 }

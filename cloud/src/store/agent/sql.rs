@@ -108,6 +108,14 @@ pub(super) async fn agent_get(db: &impl ConnectionTrait, id: AgentId) -> Outcome
     Ok(row.map(Agent::try_from).transpose()?)
 }
 
+pub(super) async fn agent_by_name(db: &impl ConnectionTrait, name: &str) -> Outcome<Option<Agent>> {
+    let select = Sql::new(db.get_database_backend(), SELECT)
+        .text("NOT agent.removed AND agent.name = ")
+        .bind(name);
+    let row = row::Entity::find().from_raw_sql(select.end()).one(db).await?;
+    Ok(row.map(Agent::try_from).transpose()?)
+}
+
 pub(super) async fn agent_list(db: &impl ConnectionTrait) -> Outcome<Vec<Agent>> {
     let living = Sql::new(db.get_database_backend(), SELECT).text("NOT agent.removed");
     let rows = db.query_all_raw(living.end()).await?;

@@ -1,7 +1,7 @@
 //! Rows and statements.
 
 use opslink::{id::TaskId, time::UnixMicros};
-use sea_orm::{ConnectionTrait, DbBackend, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
 
 use super::record::{DETAIL_MAX, NAME_MAX, bounded};
 use crate::store::{
@@ -50,7 +50,7 @@ const AUDIT: Named = Named::new("audit row", &["id"]);
 
 pub(super) async fn audit_list(db: &impl ConnectionTrait, before: Option<i64>, limit: u32) -> Outcome<Vec<AuditRow>> {
     let backend = db.get_database_backend();
-    let select = |limit: u64| {
+    let select = |behind: Option<&i64>, limit: u64| {
         let mut query = Sql::new(
             backend,
             "SELECT id, time, actor, actor_role, action, substr(resource, 1, ",
@@ -59,13 +59,14 @@ pub(super) async fn audit_list(db: &impl ConnectionTrait, before: Option<i64>, l
         .text(") AS resource, substr(detail, 1, ")
         .bind(i32::from(DETAIL_MAX))
         .text(") AS detail, peer FROM audit");
-        if let Some(before) = before {
+        if let Some(before) = behind.copied().or(before) {
             query = query.text(" WHERE id < ").bind(before);
         }
         query.text(" ORDER BY id DESC LIMIT ").bind(stored(limit)).end()
     };
+    let place_of = |row: &QueryResult| row.try_get("", "id");
     Ok(bounded(
-        readable_page::<row::Model, AuditRow>(db, AUDIT, limit, select).await?,
+        readable_page::<row::Model, AuditRow, _>(db, AUDIT, limit, select, place_of).await?,
     ))
 }
 

@@ -124,7 +124,7 @@ async fn everything_is_there(store: &Store) {
     assert_eq!(waiting, std::slice::from_ref(queued));
     assert_eq!(
         store
-            .execution_expired(UnixMicros(50), 10)
+            .execution_expired(UnixMicros(50), None, 10)
             .await
             .expect("expired")
             .len(),

@@ -62,7 +62,7 @@ async fn a_damaged_execution_hides_no_other_of_its_agent_or_of_the_fleet() {
         let rest = tasks(store.execution_open_page(agent, Some(good), 1).await);
         assert_eq!(rest, [running], "{what}");
         let (soon, all) = (later(61), 1_000);
-        assert_eq!(tasks(store.execution_expired(soon, all).await), [good], "{what}");
+        assert_eq!(tasks(store.execution_expired(soon, None, all).await), [good], "{what}");
         assert_eq!(tasks(store.execution_stale(soon, None, all).await), [running], "{what}");
         assert_eq!(
             tasks(store.execution_silent(soon, None, all).await),
@@ -184,7 +184,8 @@ async fn a_damaged_row_hides_no_other_of_a_list() {
         );
         assert_eq!(names(store.execution_changes(task.id, 0, 1).await), ["b"], "{what}");
         let counts = store.execution_counts(&[task.id]).await.expect("counts");
-        assert_eq!(counts[&task.id][&ExecutionState::Failed], 3, "{what}");
+        assert_eq!(counts[&task.id].states[&ExecutionState::Failed], 3, "{what}");
+        assert_eq!(counts[&task.id].last_end, Some(later(2)), "{what}");
     }
 }
 
@@ -202,8 +203,7 @@ async fn a_word_of_another_version_hides_no_count_and_no_attempt() {
     let sql = format!("UPDATE attempt SET state = 'paused' WHERE id = X'{attempt}'");
     assert_eq!(run(folder.path(), &sql).await, 1);
     let counts = store.execution_counts(&[task.id]).await.expect("counts");
-    let counts: Vec<_> = counts[&task.id].iter().map(|(state, count)| (*state, *count)).collect();
-    assert_eq!(counts, [(ExecutionState::Dispatched, 1)]);
+    assert_eq!(counts[&task.id].states, [(ExecutionState::Dispatched, 1)].into());
     let attempts = store.attempt_list(task.id).await.expect("attempts");
     let agents: Vec<_> = attempts.iter().map(|attempt| attempt.agent_id).collect();
     assert_eq!(agents, [dispatched[1].agent_id]);

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::Semaphore;
@@ -129,4 +129,62 @@ async fn a_transaction_that_waits_for_something_else_is_refused() {
         .await;
     assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
     assert_eq!(store.setting_get("key").await.expect("a read"), None);
+}
+
+/// Cannot read one row.
+#[derive(Default)]
+struct Damaged {
+    row: Mutex<Option<(TaskId, AgentId)>>,
+    refused: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Faults for Damaged {
+    async fn at(&self, _: Point) -> Result<()> {
+        Ok(())
+    }
+
+    fn damaged(&self) -> Option<(TaskId, AgentId)> {
+        *self.row.lock().expect("a row")
+    }
+
+    fn refused_damaged(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_out_of_lists_and_refuses_whoever_wants_it() {
+    let damaged = Arc::new(Damaged::default());
+    let memory = MemoryStore::with_faults(damaged.clone());
+    let store = Store::from(memory.clone());
+    let (task, executions) = stored_task(&store, &["a", "b"]).await;
+    let bad = applied(&store, dispatch(&executions[0])).await;
+    let attempt = bad.attempt_id.expect("an attempt");
+    let found = memory.find_execution(|of, execution| of.id == task.id && execution.agent_name == "a");
+    assert_eq!(found, Some((task.id, bad.agent_id)));
+    *damaged.row.lock().expect("a row") = found;
+
+    let is_corrupt = |error: &Error| matches!(error, Error::Corrupt { .. });
+    for limit in [1, 10] {
+        let listed = store.execution_list(task.id, None, limit).await.expect("a list");
+        let names: Vec<_> = listed.iter().map(|execution| execution.agent_name.as_str()).collect();
+        assert_eq!(names, ["b"]);
+    }
+    let counts = store.execution_counts(&[task.id]).await.expect("counts");
+    assert_eq!(counts[&task.id].states[&ExecutionState::Dispatched], 1, "it is counted");
+    let one = store.execution_get(task.id, bad.agent_id).await;
+    assert!(one.is_err_and(|error| is_corrupt(&error)));
+    let many = store.execution_by_attempts(&[attempt]).await;
+    assert!(many.is_err_and(|error| is_corrupt(&error)));
+    let both = vec![end(&bad, ExecutionState::Failed), dispatch(&executions[1])];
+    let written = store.execution_apply(both, None).await;
+    assert!(written.is_err_and(|error| is_corrupt(&error)));
+    assert_eq!(damaged.refused.load(Ordering::Relaxed), 3);
+    // Nothing of that write was done, and its neighbour is taken alone.
+    applied(&store, dispatch(&executions[1])).await;
+
+    *damaged.row.lock().expect("a row") = None;
+    let now = store.execution_get(task.id, bad.agent_id).await.expect("a read");
+    assert_eq!(now, Some(bad), "as it was");
 }

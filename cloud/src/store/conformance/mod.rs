@@ -26,8 +26,10 @@ mod carried_forward;
 mod damaged;
 mod database_lock;
 mod memory;
-mod postgres;
+pub(crate) mod postgres;
+mod postgres_commit;
 mod postgres_limits;
+mod postgres_rows;
 mod sqlite;
 
 pub(super) type Shared = Store;
@@ -79,6 +81,8 @@ suite! {
     user_account:
         a_user_name_is_unique;
     session:
+        a_session_begins_with_the_password_of_the_moment_only
+        of_a_login_that_races_a_new_password_no_session_is_left
         a_new_password_ends_every_session_but_the_kept_one
         a_session_is_found_with_its_user_until_it_is_removed;
     token:
@@ -118,6 +122,8 @@ suite! {
         an_unknown_execution_undoes_the_whole_call
         a_wish_to_cancel_survives_a_change_that_did_not_know_it
         a_retry_adds_an_attempt_and_keeps_the_old_one
+        heads_of_attempts_are_those_of_the_agents_that_are_asked_for
+        the_last_end_comes_with_the_counts
         changes_come_in_revision_order_from_any_point
         a_watcher_never_misses_a_lower_revision
         open_and_expired_executions_are_found;
@@ -142,6 +148,7 @@ suite! {
         work_is_claimed_when_due_by_one_and_again_when_its_lease_ends
         of_racing_claims_each_work_goes_to_one
         what_is_added_again_meanwhile_is_done_again
+        tries_are_counted_from_the_last_time_that_it_went_well
         a_claim_that_is_kept_holds_longer
         what_the_dead_claimed_is_due_at_once
         parked_work_is_set_aside_by_itself_until_it_is_added_again

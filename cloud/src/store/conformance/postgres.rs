@@ -1,8 +1,8 @@
 //! A PostgreSQL server for the tests, and what only that engine promises.
 //!
-//! `OPSLINK_TEST_POSTGRES_URL` names a server to use (a URL of a user who may create databases). Without it the test
-//! process starts its own, once: on a unix socket in a temporary folder. A small shell waits for the end of the test
-//! process, however that comes, stops the server and removes the folder.
+//! `OPSLINK_TEST_POSTGRES_URL` names a server to use (a URL of a superuser). Without it the test process starts its own,
+//! once: on a unix socket in a temporary folder. A small shell waits for the end of the test process, however that
+//! comes, stops the server and removes the folder.
 
 use std::{
     ffi::OsStr,
@@ -69,7 +69,7 @@ fn programs() -> Result<PathBuf, String> {
     std::env::split_paths(&path).chain(versions).find(complete).ok_or_else(|| {
         format!(
             "the store's tests need a PostgreSQL server\nneither PATH nor /usr/lib/postgresql/*/bin has initdb, pg_ctl and postgres\n\
-             install it (Debian: apt-get install postgresql), or set {URL} to the URL of a server where databases may be created"
+             install it (Debian: apt-get install postgresql), or set {URL} to a superuser's URL of a server"
         )
     })
 }
@@ -171,13 +171,13 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 /// A database of its own for one test.
-pub(super) struct Database {
-    pub(super) url: String,
+pub(crate) struct Database {
+    pub(crate) url: String,
     name: String,
 }
 
 impl Database {
-    pub(super) async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let server = SERVER.as_ref().unwrap_or_else(|why| panic!("{why}"));
         let name = format!("opslink_test_{}", uuid::Uuid::now_v7().simple());
         administer(server, &format!("CREATE DATABASE {name}")).await;
@@ -188,12 +188,12 @@ impl Database {
         }
     }
 
-    pub(super) async fn remove(self) {
+    pub(crate) async fn remove(self) {
         let server = SERVER.as_ref().unwrap_or_else(|why| panic!("{why}"));
         administer(server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 
-    pub(super) async fn connect(&self) -> DatabaseConnection {
+    pub(crate) async fn connect(&self) -> DatabaseConnection {
         sea_orm::Database::connect(&self.url)
             .await
             .expect("the test's own connection")
@@ -222,7 +222,11 @@ async fn open_error(url: &str) -> sql::OpenError {
 #[tokio::test]
 async fn two_replicas_that_start_together_share_one_schema() {
     let database = Database::create().await;
-    let open = || sql::SqlStore::open(&database.url, sql::Options { connections: 3 });
+    let few = sql::Options {
+        connections: 3,
+        ..sql::Options::default()
+    };
+    let open = || sql::SqlStore::open(&database.url, few.clone());
     let (one, two) = tokio::join!(open(), open());
     let (one, two) = (one.expect("the first opens"), two.expect("the second opens"));
     one.setting_init("key", b"value").await.expect("a write");

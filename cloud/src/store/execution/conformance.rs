@@ -87,7 +87,7 @@ pub(in crate::store) async fn many_changes_in_one_call_answer_in_order(store: Sh
     assert_eq!(stored, answers.into_iter().map(|(_, now)| now).collect::<Vec<_>>());
     assert_eq!(store.attempt_list(task.id).await.expect("attempts").len(), 1_000);
     assert_eq!(
-        store.execution_counts(&[task.id]).await.expect("counts")[&task.id],
+        store.execution_counts(&[task.id]).await.expect("counts")[&task.id].states,
         [(ExecutionState::Queued, 500), (ExecutionState::Dispatched, 1_000)].into()
     );
 }
@@ -188,6 +188,80 @@ pub(in crate::store) async fn a_retry_adds_an_attempt_and_keeps_the_old_one(stor
         store.execution_by_attempt(AttemptId::new()).await.expect("a read"),
         None
     );
+}
+
+pub(in crate::store) async fn heads_of_attempts_are_those_of_the_agents_that_are_asked_for(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a", "b", "c"]).await;
+    let mut ended = Vec::new();
+    for execution in &executions {
+        let running = applied(&store, dispatch(execution)).await;
+        ended.push(applied(&store, end(&running, ExecutionState::Failed)).await);
+    }
+    let again = dispatch(&Execution {
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        ..ended[0].clone()
+    });
+    let again = applied(&store, again).await;
+    let (a, c) = (again.agent_id, ended[2].agent_id);
+    let heads = store.attempt_heads(task.id, &[a, c]).await.expect("attempts");
+    let of = |agent| {
+        let of_it = heads.iter().filter(move |head| head.agent_id == agent);
+        of_it
+            .map(|head| (Some(head.id), head.number, head.state, head.finished_at))
+            .collect::<Vec<_>>()
+    };
+    let like = |execution: &Execution| {
+        (
+            execution.attempt_id,
+            execution.attempt_number,
+            execution.state,
+            execution.finished_at,
+        )
+    };
+    assert_eq!(heads.len(), 3);
+    assert_eq!(of(a), [like(&ended[0]), like(&again)], "oldest first");
+    assert_eq!(of(c), [like(&ended[2])]);
+    assert!(store.attempt_heads(task.id, &[]).await.expect("attempts").is_empty());
+    let other = store.attempt_heads(TaskId::new(), &[a]).await.expect("attempts");
+    assert!(other.is_empty());
+}
+
+pub(in crate::store) async fn the_last_end_comes_with_the_counts(store: Shared) {
+    let (task, executions) = stored_task(&store, &["a", "b", "c"]).await;
+    let (other, _) = stored_task(&store, &["a"]).await;
+    let counts = async || {
+        let counts = store.execution_counts(&[task.id, other.id]).await.expect("counts");
+        assert_eq!(counts[&other.id].last_end, None, "nothing of it has ended");
+        counts[&task.id].clone()
+    };
+    assert_eq!(counts().await.last_end, None);
+    let mut ended = Vec::new();
+    for (execution, (state, seconds)) in executions.iter().zip([
+        (ExecutionState::Failed, 5),
+        (ExecutionState::Succeeded, 9),
+        (ExecutionState::Succeeded, 7),
+    ]) {
+        let at_work = applied(&store, dispatch(execution)).await;
+        let mut write = end(&at_work, state);
+        write.after.finished_at = Some(later(seconds));
+        ended.push(applied(&store, write).await);
+    }
+    let all = TaskCounts {
+        states: [(ExecutionState::Failed, 1), (ExecutionState::Succeeded, 2)].into(),
+        last_end: Some(later(9)),
+    };
+    assert_eq!(counts().await, all);
+    // What begins again has no end.
+    let again = Execution {
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        ..ended[1].clone()
+    };
+    applied(&store, dispatch(&again)).await;
+    assert_eq!(counts().await.last_end, Some(later(7)));
 }
 
 pub(in crate::store) async fn changes_come_in_revision_order_from_any_point(store: Shared) {
@@ -303,15 +377,12 @@ pub(in crate::store) async fn open_and_expired_executions_are_found(store: Share
             .map(|execution| execution.agent_name)
             .collect::<Vec<_>>()
     };
-    assert_eq!(
-        names(store.execution_expired(later(25), 10).await.expect("expired")),
-        ["b", "a"]
-    );
-    assert_eq!(
-        names(store.execution_expired(later(20), 1).await.expect("expired")),
-        ["b"]
-    );
-    assert!(store.execution_expired(later(9), 10).await.expect("expired").is_empty());
+    let expired = async |now, after, limit| store.execution_expired(now, after, limit).await.expect("expired");
+    assert_eq!(names(expired(later(25), None, 10).await), ["b", "a"]);
+    assert_eq!(names(expired(later(20), None, 1).await), ["b"]);
+    let behind_b = Some((later(10), task.id, agents[1]));
+    assert_eq!(names(expired(later(20), behind_b, 1).await), ["a"]);
+    assert!(expired(later(9), None, 10).await.is_empty());
     let open = store.execution_open(agents[1]).await.expect("open ones");
     assert_eq!(
         open.iter().map(|execution| execution.task_id).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use opslink::{
 use crate::store::{
     Error, Result,
     memory::State,
-    record::{Attempt, Audit, Execution, ExecutionWrite},
+    record::{Attempt, AttemptHead, Audit, Execution, ExecutionWrite, TaskCounts},
 };
 
 const fn is_handed_over(state: ExecutionState) -> bool {
@@ -99,13 +99,22 @@ impl State {
         limited(self.executions_of(task).filter(held), limit)
     }
 
-    pub(super) fn execution_expired(&self, now: UnixMicros, limit: u32) -> Vec<Execution> {
-        let waiting = |state| matches!(state, ExecutionState::Held | ExecutionState::Queued);
+    pub(super) fn execution_expired(
+        &self,
+        now: UnixMicros,
+        after: Option<(UnixMicros, TaskId, AgentId)>,
+        limit: u32,
+    ) -> Vec<Execution> {
+        let place = |execution: &Execution| {
+            let is_waiting = matches!(execution.state, ExecutionState::Held | ExecutionState::Queued);
+            let deadline = execution.queue_deadline.filter(|_| is_waiting)?;
+            Some((deadline, execution.task_id, execution.agent_id))
+        };
         let passed = |execution: &&Execution| {
-            waiting(execution.state) && execution.queue_deadline.is_some_and(|deadline| deadline <= now)
+            place(execution).is_some_and(|place| place.0 <= now && after.is_none_or(|after| place > after))
         };
         let mut list: Vec<_> = self.executions.values().filter(passed).collect();
-        list.sort_by_key(|execution| (execution.queue_deadline, execution.task_id, execution.agent_id));
+        list.sort_by_key(|execution| place(execution));
         limited(list.into_iter(), limit)
     }
 
@@ -148,12 +157,13 @@ impl State {
         Self::by_agent(self.executions.values().filter(silent), after, limit)
     }
 
-    pub(super) fn execution_counts(&self, tasks: &[TaskId]) -> BTreeMap<TaskId, BTreeMap<ExecutionState, u32>> {
+    pub(super) fn execution_counts(&self, tasks: &[TaskId]) -> BTreeMap<TaskId, TaskCounts> {
         let mut counts = BTreeMap::new();
         for id in tasks.iter().copied().collect::<BTreeSet<_>>() {
-            let of_task: &mut BTreeMap<_, u32> = counts.entry(id).or_default();
+            let of_task: &mut TaskCounts = counts.entry(id).or_default();
             for execution in self.executions_of(id) {
-                *of_task.entry(execution.state).or_default() += 1;
+                *of_task.states.entry(execution.state).or_default() += 1;
+                of_task.last_end = of_task.last_end.max(execution.finished_at);
             }
         }
         counts
@@ -218,6 +228,22 @@ impl State {
             ..attempt
         };
         self.attempts.insert(id, now);
+    }
+
+    pub(super) fn attempt_heads(&self, task: TaskId, agents: &[AgentId]) -> Vec<AttemptHead> {
+        let agents: BTreeSet<AgentId> = agents.iter().copied().collect();
+        let of_them = |attempt: &&Attempt| attempt.task_id == task && agents.contains(&attempt.agent_id);
+        let head = |attempt: &Attempt| AttemptHead {
+            id: attempt.id,
+            agent_id: attempt.agent_id,
+            number: attempt.number,
+            state: attempt.state,
+            created_at: attempt.created_at,
+            finished_at: attempt.finished_at,
+        };
+        let mut list: Vec<_> = self.attempts.values().filter(of_them).map(head).collect();
+        list.sort_by_key(|attempt| (attempt.agent_id, attempt.number));
+        list
     }
 
     pub(super) fn attempt_list(&self, task: TaskId) -> Vec<Attempt> {

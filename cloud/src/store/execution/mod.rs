@@ -3,6 +3,7 @@
 pub(super) mod record;
 
 pub(super) mod apply;
+mod attempt;
 mod late;
 mod memory;
 mod repo;

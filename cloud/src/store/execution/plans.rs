@@ -1,16 +1,20 @@
 //! The questions that are asked all the time look into an index, and a task on its way takes few statements.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::sql;
 use crate::store::{conformance::*, sql::SqlStore, task::sql::task_create};
 
-/// A connection that keeps the statements that it is given.
+/// A connection that keeps the statements that it is given, and counts the rows that they return.
 struct Recorder {
     connection: DatabaseConnection,
     statements: Mutex<Vec<Statement>>,
+    rows: AtomicUsize,
 }
 
 impl Recorder {
@@ -63,7 +67,9 @@ impl ConnectionTrait for Recorder {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.keep(&statement);
-        self.connection.query_all_raw(statement).await
+        let rows = self.connection.query_all_raw(statement).await?;
+        self.rows.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
     }
 }
 
@@ -75,6 +81,7 @@ async fn recorder(folder: &std::path::Path) -> Recorder {
     Recorder {
         connection: sea_orm::Database::connect(file).await.expect("a file"),
         statements: Mutex::default(),
+        rows: AtomicUsize::new(0),
     }
 }
 
@@ -120,12 +127,28 @@ async fn hot_questions_look_into_an_index_and_sort_nothing() {
     );
     sql::execution_counts(&db, &[task]).await.expect("an answer");
     check("counts", &db.plan().await, "COVERING INDEX execution_state (task_id=?");
+    // The largest page of a list, with all its last ends.
+    let page: Vec<TaskId> = (0..512).map(|_| TaskId::new()).collect();
+    sql::execution_counts(&db, &page).await.expect("an answer");
+    let plan = db.plan().await;
+    check("counts of a page", &plan, "COVERING INDEX execution_state (task_id=?");
+    assert_eq!(plan.lines().count(), 1, "one question: {plan}");
     sql::execution_changes(&db, task, 5, 10).await.expect("an answer");
     check(
         "changes",
         &db.plan().await,
         "INDEX execution_revision (task_id=? AND revision>?)",
     );
+    sql::attempt_heads(&db, task, &[agent]).await.expect("an answer");
+    check(
+        "attempts",
+        &db.plan().await,
+        "INDEX attempt_execution (task_id=? AND agent_id=?)",
+    );
+    sql::execution_expired(&db, NOW, Some((NOW, task, agent)), 10)
+        .await
+        .expect("an answer");
+    check("expired", &db.plan().await, "INDEX execution_deadline");
     sql::execution_stale(&db, NOW, Some((agent, task)), 10)
         .await
         .expect("an answer");
@@ -133,6 +156,31 @@ async fn hot_questions_look_into_an_index_and_sort_nothing() {
     // In an index that holds only what is at work: nothing that ended is read.
     let reads_ended = |line: &str| line.contains(" execution") && !line.contains("INDEX execution_handed_over");
     assert!(!plan.is_empty() && !plan.lines().any(reads_ended), "stale: {plan}");
+}
+
+#[tokio::test]
+async fn many_damaged_rows_are_read_once_and_hide_nobody_behind_them() {
+    const DAMAGED: usize = 250;
+    const ALL: usize = 300;
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = recorder(folder.path()).await;
+    let task = new_task();
+    let executions: Vec<_> = (0..ALL)
+        .map(|number| queued(&task, &format!("web-{number:03}")))
+        .collect();
+    let created = task_create(&db, &task, &executions, &audit("task.create")).await;
+    assert_eq!(created.expect("a task"), TaskCreated::New);
+    let damage = format!("UPDATE execution SET attempt_number = -1 WHERE agent_name < 'web-{DAMAGED:03}'");
+    db.execute_unprepared(&damage).await.expect("a change");
+    db.rows.store(0, Ordering::Relaxed);
+    let found = sql::execution_list(&db, task.id, None, 10).await.expect("an answer");
+    let names: Vec<_> = found.iter().map(|execution| execution.agent_name.as_str()).collect();
+    let expected: Vec<_> = (DAMAGED..DAMAGED + 10)
+        .map(|number| format!("web-{number:03}"))
+        .collect();
+    assert_eq!(names, expected);
+    let rows = db.rows.load(Ordering::Relaxed);
+    assert!(rows <= ALL, "{rows} rows were read, and there are {ALL}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One task on one agent, and its attempts.
 
+use std::collections::BTreeMap;
+
 use opslink::{
     id::{AgentId, AttemptId, TaskId},
     task::{ExecutionState, Outcome},
@@ -58,6 +60,32 @@ pub struct Attempt {
     pub finished_at: Option<UnixMicros>,
     /// How.
     pub outcome: Option<Outcome>,
+}
+
+/// What lists show of an attempt: all but how it ended, which may have 4 KiB of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptHead {
+    /// Id.
+    pub id: AttemptId,
+    /// Which agent.
+    pub agent_id: AgentId,
+    /// 1 for the first.
+    pub number: u32,
+    /// State that it has or ended in.
+    pub state: ExecutionState,
+    /// When made.
+    pub created_at: UnixMicros,
+    /// When ended.
+    pub finished_at: Option<UnixMicros>,
+}
+
+/// The executions of a task, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// How many are in each state.
+    pub states: BTreeMap<ExecutionState, u32>,
+    /// When the last of those that are at their end came to it.
+    pub last_end: Option<UnixMicros>,
 }
 
 /// One change of an execution, made only when it still is as `before` says.

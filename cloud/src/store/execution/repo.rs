@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use opslink::{
     id::{AgentId, AttemptId, TaskId},
-    task::ExecutionState,
     time::UnixMicros,
 };
 
 use super::sql;
 use crate::store::{
     Result, Store,
-    record::{Attempt, Audit, Execution, ExecutionWrite},
+    record::{Attempt, AttemptHead, Audit, Execution, ExecutionWrite, TaskCounts},
     tx::{reads, tx_writes},
 };
 
@@ -36,17 +35,26 @@ reads! {
     fn execution_open_of_task(task: TaskId) -> Vec<Execution>;
     /// Held executions of a task, in agent order, at most `limit`.
     fn execution_held(task: TaskId, limit: u32) -> Vec<Execution>;
-    /// Queued or held executions whose queue deadline has passed, at most `limit`.
-    fn execution_expired(now: UnixMicros, limit: u32) -> Vec<Execution>;
+    /// Queued or held executions whose queue deadline has passed, at most `limit`. In the order of deadlines, tasks and
+    /// agents, after the one of this deadline, task and agent.
+    fn execution_expired(
+        now: UnixMicros,
+        after: Option<(UnixMicros, TaskId, AgentId)>,
+        limit: u32,
+    ) -> Vec<Execution>;
     /// What will not end by itself, at most `limit`: dispatched executions whose deadline has passed. In the order of
     /// agents and tasks, after the one of this agent and task.
     fn execution_stale(now: UnixMicros, after: Option<(AgentId, TaskId)>, limit: u32) -> Vec<Execution>;
     /// Dispatched and running executions of agents that were last heard of before this time (or never), at most `limit`.
     /// In the order of agents and tasks, after the one of this agent and task.
     fn execution_silent(seen_before: UnixMicros, after: Option<(AgentId, TaskId)>, limit: u32) -> Vec<Execution>;
-    /// Executions per state, for each of these tasks: what a rollout decides upon, and what a list shows.
-    fn execution_counts(tasks: &[TaskId]) -> BTreeMap<TaskId, BTreeMap<ExecutionState, u32>>;
-    /// Attempts of a task, oldest first.
+    /// Executions per state, and the last end, for each of these tasks: what a rollout decides upon, and what a list
+    /// shows.
+    fn execution_counts(tasks: &[TaskId]) -> BTreeMap<TaskId, TaskCounts>;
+    /// Attempts of a task on these agents, without how they ended; those of one agent stand together, oldest first.
+    fn attempt_heads(task: TaskId, agents: &[AgentId]) -> Vec<AttemptHead>;
+    /// All attempts of a task with how they ended, oldest first: as many as there are. For whoever holds a task against
+    /// what was promised; callers are shown [`Self::attempt_heads`].
     fn attempt_list(task: TaskId) -> Vec<Attempt>;
     /// Finds an attempt.
     fn attempt_get(id: AttemptId) -> Option<Attempt>;

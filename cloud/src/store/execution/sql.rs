@@ -8,28 +8,28 @@ use opslink::{
     time::UnixMicros,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select, Value, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait, Select, Value, sea_query::Expr,
 };
 use uuid::Uuid;
 
 pub(super) use super::{
     apply::execution_apply,
-    late::{execution_silent, execution_stale},
+    attempt::{attempt_get, attempt_heads, attempt_list},
+    late::{execution_expired, execution_silent, execution_stale},
 };
 use crate::store::{
     Error, Result,
-    record::{Attempt, Execution},
+    record::{Execution, TaskCounts},
     sql::{Failure, Named, Outcome, Sql, count, outcome, parts, readable, readable_page, state, stored},
 };
 
 /// Written as in the indexes of the same names, word for word: only then SQLite uses them.
 pub(super) const HANDED_OVER: &str = "state IN ('dispatched', 'running')";
 const WAITING: &str = "state IN ('held', 'queued')";
-const DEADLINE: &str = "state IN ('held', 'queued') AND queue_deadline IS NOT NULL";
+pub(super) const DEADLINE: &str = "state IN ('held', 'queued') AND queue_deadline IS NOT NULL";
 
 pub(super) const EXECUTION: Named = Named::new("execution", &["task_id", "agent_id"]);
-const ATTEMPT: Named = Named::new("attempt", &["task_id", "agent_id", "id"]);
 
 pub(super) async fn execution_list(
     db: &impl ConnectionTrait,
@@ -37,14 +37,17 @@ pub(super) async fn execution_list(
     after: Option<&str>,
     limit: u32,
 ) -> Outcome<Vec<Execution>> {
-    let mut query = row::Entity::find()
-        .filter(row::Column::TaskId.eq(task.uuid()))
-        .order_by_asc(row::Column::AgentName)
-        .order_by_asc(row::Column::AgentId);
-    if let Some(after) = after {
-        query = query.filter(row::Column::AgentName.gt(after));
-    }
-    page(db, limit, query).await
+    let query = |behind: Option<&String>| {
+        let query = row::Entity::find()
+            .filter(row::Column::TaskId.eq(task.uuid()))
+            .order_by_asc(row::Column::AgentName)
+            .order_by_asc(row::Column::AgentId);
+        match behind.map(String::as_str).or(after) {
+            Some(after) => query.filter(row::Column::AgentName.gt(after)),
+            None => query,
+        }
+    };
+    page(db, limit, query, |row| row.try_get("", "agent_name")).await
 }
 
 pub(super) async fn execution_get(
@@ -87,19 +90,26 @@ pub(super) async fn execution_changes(
     after: u64,
     limit: u32,
 ) -> Outcome<Vec<Execution>> {
-    let query = row::Entity::find()
-        .filter(row::Column::TaskId.eq(task.uuid()))
-        .filter(row::Column::Revision.gt(stored(after)))
-        .order_by_asc(row::Column::Revision);
-    page(db, limit, query).await
+    let query = |behind: Option<&i64>| {
+        row::Entity::find()
+            .filter(row::Column::TaskId.eq(task.uuid()))
+            .filter(row::Column::Revision.gt(behind.copied().unwrap_or(stored(after))))
+            .order_by_asc(row::Column::Revision)
+    };
+    page(db, limit, query, |row| row.try_get("", "revision")).await
 }
 
-/// The first `limit` that can be read of what a question finds. The loops that end, send and settle executions ask for
-/// many at once: one that is damaged is told, and stops nobody else.
-async fn page(db: &impl ConnectionTrait, limit: u32, query: Select<row::Entity>) -> Outcome<Vec<Execution>> {
+/// The first `limit` that can be read of what a question finds, behind a place of it. The loops that end, send and settle
+/// executions ask for many at once: one that is damaged is told, and stops nobody else.
+async fn page<P>(
+    db: &impl ConnectionTrait,
+    limit: u32,
+    query: impl Fn(Option<&P>) -> Select<row::Entity>,
+    place_of: impl Fn(&QueryResult) -> std::result::Result<P, DbErr>,
+) -> Outcome<Vec<Execution>> {
     let backend = db.get_database_backend();
-    let select = move |limit: u64| query.clone().limit(limit).build(backend);
-    readable_page::<row::Model, _>(db, EXECUTION, limit, select).await
+    let select = |behind: Option<&P>, limit: u64| query(behind).limit(limit).build(backend);
+    readable_page::<row::Model, _, _>(db, EXECUTION, limit, select, place_of).await
 }
 
 /// All of what a question finds that can be read.
@@ -116,15 +126,23 @@ async fn waiting_in(
     after: Option<TaskId>,
     limit: u32,
 ) -> Outcome<Vec<Execution>> {
-    let mut query = row::Entity::find()
-        .filter(Expr::cust(WAITING))
-        .filter(row::Column::AgentId.eq(agent.uuid()))
-        .filter(row::Column::State.eq(state.word()))
-        .order_by_asc(row::Column::TaskId);
-    if let Some(after) = after {
-        query = query.filter(row::Column::TaskId.gt(after.uuid()));
+    let query = |behind: Option<&Uuid>| {
+        let query = row::Entity::find()
+            .filter(Expr::cust(WAITING))
+            .filter(row::Column::AgentId.eq(agent.uuid()))
+            .filter(row::Column::State.eq(state.word()));
+        in_order_of_tasks(query, behind, after)
+    };
+    page(db, limit, query, |row| row.try_get("", "task_id")).await
+}
+
+/// What stands behind the later of two tasks: where a page went on, and where it began.
+fn in_order_of_tasks(query: Select<row::Entity>, behind: Option<&Uuid>, after: Option<TaskId>) -> Select<row::Entity> {
+    let query = query.order_by_asc(row::Column::TaskId);
+    match behind.copied().or(after.map(TaskId::uuid)) {
+        Some(task) => query.filter(row::Column::TaskId.gt(task)),
+        None => query,
     }
-    page(db, limit, query).await
 }
 
 pub(super) async fn execution_waiting(
@@ -141,16 +159,15 @@ async fn handed_over(
     after: Option<TaskId>,
     limit: Option<u32>,
 ) -> Outcome<Vec<Execution>> {
-    let mut query = row::Entity::find()
-        .filter(Expr::cust(HANDED_OVER))
-        .filter(row::Column::AgentId.eq(agent.uuid()))
-        .order_by_asc(row::Column::TaskId);
-    if let Some(after) = after {
-        query = query.filter(row::Column::TaskId.gt(after.uuid()));
-    }
+    let query = |behind: Option<&Uuid>| {
+        let query = row::Entity::find()
+            .filter(Expr::cust(HANDED_OVER))
+            .filter(row::Column::AgentId.eq(agent.uuid()));
+        in_order_of_tasks(query, behind, after)
+    };
     match limit {
-        Some(limit) => page(db, limit, query).await,
-        None => all(db, query).await,
+        Some(limit) => page(db, limit, query, |row| row.try_get("", "task_id")).await,
+        None => all(db, query(None)).await,
     }
 }
 
@@ -190,47 +207,36 @@ pub(super) async fn execution_held(db: &impl ConnectionTrait, task: TaskId, limi
         // Left alone it would rather read all executions of the task.
         _ => "SELECT * FROM execution INDEXED BY execution_state WHERE task_id = ",
     };
-    let select = move |limit: u64| {
-        Sql::new(backend, from)
+    let select = |behind: Option<&Uuid>, limit: u64| {
+        let mut select = Sql::new(backend, from)
             .bind(task.uuid())
             .text(" AND state = ")
-            .bind(ExecutionState::Held.word())
-            .text(" ORDER BY agent_id LIMIT ")
-            .bind(stored(limit))
-            .end()
+            .bind(ExecutionState::Held.word());
+        if let Some(agent) = behind {
+            select = select.text(" AND agent_id > ").bind(*agent);
+        }
+        select.text(" ORDER BY agent_id LIMIT ").bind(stored(limit)).end()
     };
-    readable_page::<row::Model, _>(db, EXECUTION, limit, select).await
-}
-
-pub(super) async fn execution_expired(
-    db: &impl ConnectionTrait,
-    now: UnixMicros,
-    limit: u32,
-) -> Outcome<Vec<Execution>> {
-    let query = row::Entity::find()
-        .filter(Expr::cust(DEADLINE))
-        .filter(row::Column::QueueDeadline.lte(now.0))
-        .order_by_asc(row::Column::QueueDeadline)
-        .order_by_asc(row::Column::TaskId)
-        .order_by_asc(row::Column::AgentId);
-    page(db, limit, query).await
+    readable_page::<row::Model, _, _>(db, EXECUTION, limit, select, |row| row.try_get("", "agent_id")).await
 }
 
 pub(super) async fn execution_counts(
     db: &impl ConnectionTrait,
     tasks: &[TaskId],
-) -> Outcome<BTreeMap<TaskId, BTreeMap<ExecutionState, u32>>> {
-    let mut counts: BTreeMap<_, BTreeMap<_, _>> = tasks.iter().map(|id| (*id, BTreeMap::new())).collect();
+) -> Outcome<BTreeMap<TaskId, TaskCounts>> {
+    let mut counts: BTreeMap<_, TaskCounts> = tasks.iter().map(|id| (*id, TaskCounts::default())).collect();
     for part in parts(tasks) {
         let select = Sql::new(
             db.get_database_backend(),
-            "SELECT task_id, state, COUNT(*) FROM execution WHERE task_id IN ",
+            // On SQLite a damaged time may be a text, which is above every number; as a number it is 0.
+            "SELECT task_id, state, COUNT(*), MAX(CAST(finished_at AS bigint)) FROM execution WHERE task_id IN ",
         )
         .rows([part.iter().map(|id| Value::from(id.uuid()))])
         .text(" GROUP BY task_id, state");
         for row in db.query_all_raw(select.end()).await? {
             let task: Uuid = row.try_get_by_index(0)?;
             let number: i64 = row.try_get_by_index(2)?;
+            let last_end: Option<i64> = row.try_get_by_index(3)?;
             let word = row.try_get_by_index::<String>(1).map_err(Failure::from);
             let in_state = match word.map_err(Error::from).and_then(|word| state(&word)) {
                 Ok(in_state) => in_state,
@@ -240,24 +246,11 @@ pub(super) async fn execution_counts(
                 }
             };
             let of_task = counts.entry(TaskId::from_uuid(task)).or_default();
-            of_task.insert(in_state, count("execution count", number)?);
+            of_task.states.insert(in_state, count("execution count", number)?);
+            of_task.last_end = of_task.last_end.max(last_end.filter(|end| *end > 0).map(UnixMicros));
         }
     }
     Ok(counts)
-}
-
-pub(super) async fn attempt_list(db: &impl ConnectionTrait, task: TaskId) -> Outcome<Vec<Attempt>> {
-    let query = attempt::Entity::find()
-        .filter(attempt::Column::TaskId.eq(task.uuid()))
-        .order_by_asc(attempt::Column::CreatedAt)
-        .order_by_asc(attempt::Column::Id);
-    let rows = db.query_all_raw(query.build(db.get_database_backend())).await?;
-    Ok(readable::<attempt::Model, Attempt>(ATTEMPT, &rows))
-}
-
-pub(super) async fn attempt_get(db: &impl ConnectionTrait, id: AttemptId) -> Outcome<Option<Attempt>> {
-    let row = attempt::Entity::find_by_id(id.uuid()).one(db).await?;
-    Ok(row.map(Attempt::try_from).transpose()?)
 }
 
 impl TryFrom<row::Model> for Execution {
@@ -278,23 +271,6 @@ impl TryFrom<row::Model> for Execution {
             outcome: outcome(row.outcome)?,
             output_verified: row.output_verified,
             revision: count("execution", row.revision)?,
-        })
-    }
-}
-
-impl TryFrom<attempt::Model> for Attempt {
-    type Error = Error;
-
-    fn try_from(row: attempt::Model) -> Result<Self> {
-        Ok(Self {
-            id: AttemptId::from_uuid(row.id),
-            task_id: TaskId::from_uuid(row.task_id),
-            agent_id: AgentId::from_uuid(row.agent_id),
-            number: count("attempt", row.number)?,
-            state: state(&row.state)?,
-            created_at: UnixMicros(row.created_at),
-            finished_at: row.finished_at.map(UnixMicros),
-            outcome: outcome(row.outcome)?,
         })
     }
 }
@@ -327,36 +303,6 @@ pub(in crate::store) mod row {
         pub outcome: Option<Vec<u8>>,
         pub output_verified: bool,
         pub revision: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-#[allow(
-    unreachable_pub,
-    missing_docs,
-    reason = "sea-orm's derives make public items; the module itself is private"
-)]
-mod attempt {
-    //! Table `attempt`. `outcome` is an encoded `pb::Outcome`.
-
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "attempt")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub id: Uuid,
-        pub task_id: Uuid,
-        pub agent_id: Uuid,
-        pub number: i64,
-        pub state: String,
-        pub created_at: i64,
-        pub finished_at: Option<i64>,
-        pub outcome: Option<Vec<u8>>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

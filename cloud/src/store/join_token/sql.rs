@@ -8,6 +8,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::Expr,
 };
+use uuid::Uuid;
 
 use crate::store::{
     Error, Result,
@@ -67,8 +68,14 @@ pub(super) async fn join_token_list(
         query = query.filter(row::Column::Id.lt(before.uuid()));
     }
     let backend = db.get_database_backend();
-    let select = |limit: u64| query.clone().limit(limit).build(backend);
-    readable_page::<row::Model, JoinToken>(db, JOIN_TOKEN, limit, select).await
+    let select = |behind: Option<&Uuid>, limit: u64| {
+        let query = query.clone().limit(limit);
+        match behind {
+            Some(id) => query.filter(row::Column::Id.lt(*id)).build(backend),
+            None => query.build(backend),
+        }
+    };
+    readable_page::<row::Model, JoinToken, _>(db, JOIN_TOKEN, limit, select, |row| row.try_get("", "id")).await
 }
 
 pub(super) async fn join_token_revoke(tx: &impl ConnectionTrait, id: &TokenId, audit: &Audit) -> Outcome<()> {

@@ -2,7 +2,8 @@
 //!
 //! One mutex around one [`State`], never held across an await: a transaction is one atomic step, taken back as a whole
 //! when it fails. Where the other engines wait, this one calls its [`Faults`], if it has some: before a read, before a
-//! transaction, after a commit. Only ordered maps: two runs with the same calls give the same answers in the same order.
+//! transaction, after a commit; and they may keep it from reading a row, see `damage.rs`. Only ordered maps: two runs with
+//! the same calls give the same answers in the same order.
 //! The rules live in the `memory` of each resource.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,11 @@ use opslink::id::{AgentId, AttemptId, TaskId, TokenId, UserId};
 
 use super::{Error, Operation, Result, Tx, record::*, tx::TxEngine, work::memory::WorkRow};
 
+mod damage;
 mod faults;
 mod table;
 
+use faults::Rows;
 pub use faults::{Faults, Point};
 pub(super) use table::Table;
 
@@ -71,9 +74,13 @@ impl MemoryStore {
         }
     }
 
-    pub(super) async fn read<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T> {
+    pub(super) async fn read<T: Rows>(&self, name: &'static str, read: impl FnOnce(&State) -> T) -> Result<T> {
         self.at(Point::Read).await?;
-        Ok(read(&self.lock()))
+        let answer = self.look(read)?;
+        if let Some(faults) = &self.faults {
+            faults.answered(name, answer.rows());
+        }
+        Ok(answer)
     }
 
     pub(super) async fn write<I, T>(&self, input: I, operation: Operation<I, T>) -> Result<T>
@@ -97,6 +104,7 @@ impl MemoryStore {
 
     fn transact<I, T>(&self, input: &I, operation: Operation<I, T>) -> Result<T> {
         let mut place = self.lock();
+        let damaged = self.take_out(&mut place);
         let mut tx = Tx::memory(std::mem::take(&mut *place));
         // Nothing in here waits, so one look at the future is enough, and nobody sees the middle of it.
         let result = operation(&tx, input).now_or_never();
@@ -110,12 +118,15 @@ impl MemoryStore {
         }
         match verdict {
             Ok(value) => {
+                if let Some((key, execution)) = damaged {
+                    place.executions.insert(key, execution);
+                }
                 place.commit();
                 Ok(value)
             }
             Err(failure) => {
                 place.undo();
-                Err(Error::from(failure))
+                Err(self.why(Error::from(failure), damaged.map(|(key, _)| key)))
             }
         }
     }

@@ -10,6 +10,7 @@ use sea_orm::DatabaseConnection;
 use super::sql;
 use crate::store::{
     Result, Store, Tx,
+    memory::State,
     record::{Appended, Chunk, ChunkStart},
     sql::{Engine as SqlEngine, SqlStore},
     tx::{Engine, tx_writes},
@@ -44,10 +45,8 @@ impl Store {
         match self.engine() {
             Engine::Sql(sql) => sql.output_next_seq(attempts).await,
             Engine::Memory(memory) => {
-                let all = |state: &crate::store::memory::State| {
-                    attempts.iter().map(|attempt| state.chunk_next_seq(*attempt)).collect()
-                };
-                memory.read(all).await
+                let all = |state: &State| attempts.iter().map(|attempt| state.chunk_next_seq(*attempt)).collect();
+                memory.read("chunk_next_seq", all).await
             }
         }
     }
@@ -59,7 +58,10 @@ impl Store {
     pub async fn chunk_read(&self, attempt: AttemptId, start: ChunkStart, max_bytes: usize) -> Result<Vec<Chunk>> {
         match self.engine() {
             Engine::Sql(sql) => sql.output_read(attempt, start, max_bytes).await,
-            Engine::Memory(memory) => memory.read(|state| state.chunk_read(attempt, start, max_bytes)).await,
+            Engine::Memory(memory) => {
+                let read = |state: &State| state.chunk_read(attempt, start, max_bytes);
+                memory.read("chunk_read", read).await
+            }
         }
     }
 
@@ -70,7 +72,10 @@ impl Store {
     pub async fn chunk_index(&self, attempt: AttemptId, from_seq: u64, limit: u32) -> Result<Vec<Chunk>> {
         match self.engine() {
             Engine::Sql(sql) => sql.output_index(attempt, from_seq, limit).await,
-            Engine::Memory(memory) => memory.read(|state| state.chunk_index(attempt, from_seq, limit)).await,
+            Engine::Memory(memory) => {
+                let read = |state: &State| state.chunk_index(attempt, from_seq, limit);
+                memory.read("chunk_index", read).await
+            }
         }
     }
 }

@@ -11,6 +11,63 @@ fn session(user: &User, secret: u8) -> Session {
     }
 }
 
+/// Begins one with the password that the user has.
+async fn begin(store: &Shared, user: &User, secret: u8) {
+    let begun = store.session_insert(
+        session(user, secret),
+        user.password_hash.clone(),
+        audit("session.start"),
+    );
+    assert!(begun.await.expect("a session"));
+}
+
+pub(in crate::store) async fn a_session_begins_with_the_password_of_the_moment_only(store: Shared) {
+    let ann = user("ann");
+    store
+        .user_insert(ann.clone(), audit("user.create"))
+        .await
+        .expect("a user");
+    store
+        .user_set_password(ann.id, "new", None, audit("user.password"))
+        .await
+        .expect("a new password");
+    for (secret, hash, begins) in [(1, ann.password_hash.as_str(), false), (2, "new", true)] {
+        let one = session(&ann, secret);
+        let begun = store.session_insert(one.clone(), hash.to_owned(), audit("session.start"));
+        assert_eq!(begun.await.expect("an answer"), begins, "{hash}");
+        let found = store.session_get(&one.secret_hash).await.expect("a read");
+        assert_eq!(found.is_some(), begins, "{hash}");
+    }
+    assert_eq!(
+        audited(&store, "session.start").await,
+        1,
+        "what did not begin is not told"
+    );
+}
+
+pub(in crate::store) async fn of_a_login_that_races_a_new_password_no_session_is_left(store: Shared) {
+    let ann = user("ann");
+    store
+        .user_insert(ann.clone(), audit("user.create"))
+        .await
+        .expect("a user");
+    let mut hash = ann.password_hash.clone();
+    for round in 0..40 {
+        let new = format!("hash-{round}");
+        let one = session(&ann, round);
+        let (begun, changed) = tokio::join!(
+            store.session_insert(one.clone(), hash, audit("session.start")),
+            store.user_set_password(ann.id, &new, None, audit("user.password"))
+        );
+        begun.expect("an answer");
+        changed.expect("a new password");
+        // Whichever came first: the change ends what was there, and what comes after it shows the old one.
+        let found = store.session_get(&one.secret_hash).await.expect("a read");
+        assert_eq!(found, None, "round {round}");
+        hash = new;
+    }
+}
+
 pub(in crate::store) async fn a_new_password_ends_every_session_but_the_kept_one(store: Shared) {
     let (ann, bob) = (user("ann"), user("bob"));
     for user in [&ann, &bob] {
@@ -19,11 +76,8 @@ pub(in crate::store) async fn a_new_password_ends_every_session_but_the_kept_one
             .await
             .expect("a user");
     }
-    for session in [session(&ann, 1), session(&ann, 2), session(&bob, 3)] {
-        store
-            .session_insert(session, audit("session.start"))
-            .await
-            .expect("a session");
+    for (user, secret) in [(&ann, 1), (&ann, 2), (&bob, 3)] {
+        begin(&store, user, secret).await;
     }
     store
         .user_set_password(ann.id, "new", Some(&[2; 32]), audit("user.password"))
@@ -58,10 +112,7 @@ pub(in crate::store) async fn a_session_is_found_with_its_user_until_it_is_remov
         .await
         .expect("a user");
     let one = session(&ann, 1);
-    store
-        .session_insert(one.clone(), audit("session.start"))
-        .await
-        .expect("a session");
+    begin(&store, &ann, 1).await;
     assert_eq!(
         store.session_get(&one.secret_hash).await.expect("a read"),
         Some((one.clone(), ann))
@@ -76,8 +127,9 @@ pub(in crate::store) async fn a_session_is_found_with_its_user_until_it_is_remov
         .await
         .expect("ending twice is no error");
     assert_eq!(audited(&store, "session.end").await, 1);
+    let nobody = user("nobody");
     let orphan = store
-        .session_insert(session(&user("nobody"), 2), audit("session.start"))
+        .session_insert(session(&nobody, 2), nobody.password_hash, audit("session.start"))
         .await;
     assert!(
         matches!(orphan, Err(Error::NotFound { what: "user", .. })),

@@ -9,12 +9,16 @@ use crate::store::{
 };
 
 impl State {
-    pub(super) fn session_insert(&mut self, session: &Session, audit: &Audit) -> Result<()> {
-        if !self.users.contains_key(&session.user_id) {
+    pub(super) fn session_insert(&mut self, session: &Session, password_hash: &str, audit: &Audit) -> Result<bool> {
+        let Some(user) = self.users.get(&session.user_id) else {
             return Err(Error::not_found("user", session.user_id));
+        };
+        if user.password_hash != password_hash {
+            return Ok(false);
         }
         self.sessions.insert(session.secret_hash.clone(), session.clone());
-        self.audit_insert(audit)
+        self.audit_insert(audit)?;
+        Ok(true)
     }
 
     pub(super) fn session_get(&self, secret_hash: &[u8]) -> Option<(Session, User)> {

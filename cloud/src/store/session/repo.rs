@@ -15,8 +15,9 @@ reads! {
 }
 
 writes! {
-    /// Adds a session.
-    fn session_insert(session: Session, audit: Audit) -> ();
+    /// Adds a session of somebody who has shown a password, as long as its hash is still this one. False when it is not:
+    /// then it was changed since it was looked at, and what the change ended does not begin anew.
+    fn session_insert(session: Session, password_hash: String, audit: Audit) -> bool;
     /// Removes sessions whose time has passed, at most `limit`; returns how many.
     fn session_remove_expired(now: UnixMicros, limit: u32) -> u64;
 }

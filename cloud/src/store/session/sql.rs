@@ -1,7 +1,7 @@
 //! Rows and statements.
 
 use opslink::{id::UserId, time::UnixMicros};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, QueryFilter};
 
 use crate::store::{
     audit::sql::audit_insert,
@@ -10,9 +10,24 @@ use crate::store::{
     user::sql::user_get,
 };
 
-pub(super) async fn session_insert(tx: &impl ConnectionTrait, session: &Session, audit: &Audit) -> Outcome<()> {
-    if user_get(tx, session.user_id).await?.is_none() {
+pub(super) async fn session_insert(
+    tx: &impl ConnectionTrait,
+    session: &Session,
+    password_hash: &str,
+    audit: &Audit,
+) -> Outcome<bool> {
+    let backend = tx.get_database_backend();
+    let select = Sql::new(backend, "SELECT password_hash FROM users WHERE id = ").bind(session.user_id.uuid());
+    let select = match backend {
+        // A change of the password that is under way is waited for; one that comes later waits, and finds this session.
+        DbBackend::Postgres => select.text(" FOR SHARE"),
+        _ => select,
+    };
+    let Some(user) = tx.query_one_raw(select.end()).await? else {
         return Err(not_found("user", session.user_id));
+    };
+    if user.try_get_by_index::<String>(0)? != password_hash {
+        return Ok(false);
     }
     let row = row::Model {
         secret_hash: session.secret_hash.clone(),
@@ -23,7 +38,8 @@ pub(super) async fn session_insert(tx: &impl ConnectionTrait, session: &Session,
     row::Entity::insert(row.into_active_model())
         .exec_without_returning(tx)
         .await?;
-    audit_insert(tx, audit).await
+    audit_insert(tx, audit).await?;
+    Ok(true)
 }
 
 pub(super) async fn session_get(db: &impl ConnectionTrait, secret_hash: &[u8]) -> Outcome<Option<(Session, User)>> {

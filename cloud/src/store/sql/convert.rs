@@ -5,7 +5,7 @@ use opslink::{
     task::{ExecutionState, Outcome},
 };
 use prost::Message;
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Statement};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -97,28 +97,40 @@ where
     rows.iter().filter_map(told).collect()
 }
 
+/// Rows that are read at once behind damaged ones.
+const READ_ON: u64 = 1_024;
+
 /// The same for a list with a limit: what is left out makes room for the next, so that fewer than `limit` mean that there
-/// are no more. `select` is the question with a limit.
-pub(in crate::store) async fn readable_page<M, R>(
+/// are no more. `select` is the question with a limit, behind a place in its order, and `place_of` the place of a row: what
+/// was read is not read again, so many damaged rows cost as much as many others.
+pub(in crate::store) async fn readable_page<M, R, P>(
     db: &impl ConnectionTrait,
     named: Named,
     limit: u32,
-    select: impl Fn(u64) -> Statement,
+    select: impl Fn(Option<&P>, u64) -> Statement,
+    place_of: impl Fn(&QueryResult) -> std::result::Result<P, DbErr>,
 ) -> Answer<Vec<R>>
 where
     M: FromQueryResult,
     R: TryFrom<M, Error = Error>,
 {
+    let most = READ_ON.max(limit.into());
     let mut ask = u64::from(limit);
+    let mut behind: Option<P> = None;
+    let mut found: Vec<R> = Vec::new();
     loop {
-        let rows = db.query_all_raw(select(ask)).await?;
-        let mut found: Vec<R> = readable::<M, R>(named, &rows);
-        let (there, left_out) = (rows.len() as u64, rows.len().saturating_sub(found.len()) as u64);
-        if there < ask || found.len() >= limit as usize {
+        let rows = db.query_all_raw(select(behind.as_ref(), ask)).await?;
+        found.extend(readable::<M, R>(named, &rows));
+        if (rows.len() as u64) < ask || found.len() >= limit as usize {
             found.truncate(limit as usize);
             return Ok(found);
         }
-        ask = u64::from(limit) + left_out;
+        ask = ask.saturating_mul(2);
+        // A row that does not even say its place was left out too: it comes again, and what is found does not.
+        if let Some(place) = rows.iter().rev().find_map(|row| place_of(row).ok()) {
+            behind = Some(place);
+            ask = ask.min(most);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::DatabaseConnection;
 
-use super::{group_commit::Writer, postgres};
+use super::{group_commit, postgres};
 use crate::store::{Operation, Result};
 
 /// A database that answers reads and runs writes.
@@ -19,7 +19,7 @@ pub(in crate::store) enum Engine {
         /// The same for what callers ask.
         callers: DatabaseConnection,
         /// The writer task.
-        writer: Writer,
+        writer: group_commit::Writer,
     },
     /// A server.
     Postgres {
@@ -28,7 +28,7 @@ pub(in crate::store) enum Engine {
         /// The same for what callers ask.
         callers: DatabaseConnection,
         /// Pool of connections that write: however many read and watch, whoever writes finds one.
-        writer: DatabaseConnection,
+        writer: postgres::Writer,
     },
 }
 
@@ -64,7 +64,7 @@ impl Engine {
     {
         match self {
             Self::Sqlite { writer, .. } => writer.write(input, operation).await,
-            Self::Postgres { writer, .. } => postgres::write(writer, input, operation).await,
+            Self::Postgres { writer, .. } => writer.write(input, operation).await,
         }
     }
 }

@@ -64,6 +64,7 @@ pub(in crate::store) fn describe(error: &DbErr) -> Error {
         // PostgreSQL keeps no NUL in a text: trying again does not help.
         _ if code(error).as_deref() == Some("22021") => corrupt("text", "it holds a NUL character"),
         _ if is_of_the_values(error) => corrupt("value", error),
+        _ if code(error).is_some_and(|code| is_of_the_disk(&code)) => corrupt("page", error),
         // The list is open (`non_exhaustive`); everything else means that the database did not do it.
         _ => Error::Unavailable {
             message: error.to_string(),
@@ -103,6 +104,20 @@ fn is_of_the_values(error: &DbErr) -> bool {
     code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 19 | 20))
 }
 
+/// Says whether the database cannot read a part of what it keeps. All that lies elsewhere goes on, so whoever meets the
+/// part is told, and nobody waits for it.
+fn is_of_the_disk(code: &str) -> bool {
+    if code.len() == 5 {
+        // SQLSTATE: data_corrupted, index_corrupted.
+        return matches!(code, "XX001" | "XX002");
+    }
+    // SQLite: SQLITE_CORRUPT, whatever says it more exactly, and SQLITE_IOERR of a page with the wrong sum, or that the file
+    // system calls corrupt. A read that fails may be a disk that is away.
+    const CORRUPT_IOERR: [u32; 2] = [10 | 32 << 8, 10 | 33 << 8];
+    code.parse::<u32>()
+        .is_ok_and(|number| number & 0xff == 11 || CORRUPT_IOERR.contains(&number))
+}
+
 /// Somebody held a lock for longer than a statement may wait.
 pub(in crate::store) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -113,6 +128,32 @@ pub(in crate::store) fn may_retry(error: &DbErr) -> bool {
         code(error).as_deref(),
         Some("40001" | "40P01" | LOCK_NOT_AVAILABLE | "23505")
     )
+}
+
+/// Says whether a commit that failed on PostgreSQL was undone for certain.
+pub(in crate::store) fn was_undone(error: &DbErr) -> bool {
+    code(error).is_some_and(|code| tells_of_an_undoing(&code))
+}
+
+/// What is said of a commit that failed and may have been made.
+pub(in crate::store) fn in_doubt(error: &DbErr) -> Error {
+    match describe(error) {
+        Error::Unavailable { message, reason, .. } => Error::Unavailable {
+            message,
+            reason,
+            maybe_done: true,
+        },
+        Error::Corrupt { .. } | Error::Exists { .. } | Error::NotFound { .. } => Error::maybe_done(error),
+    }
+}
+
+/// SQLSTATE: what the server finds wrong with a transaction before it commits it (data exceptions, violated constraints, a
+/// rollback that it chose, a lock that was not let go). Whatever else is said at that moment (a server that shuts down, a
+/// pooler that lost its server, a disk, a time that was over) is also said when the commit is made and only its answer is
+/// not: of 40003 that is the very meaning.
+fn tells_of_an_undoing(code: &str) -> bool {
+    let is_of = |class: &&str| code.starts_with(*class);
+    code == LOCK_NOT_AVAILABLE || code != "40003" && ["22", "23", "40"].iter().any(is_of)
 }
 
 fn is_disk_full(error: &DbErr) -> bool {
@@ -130,5 +171,49 @@ pub(in crate::store) fn code(error: &DbErr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sql::{Options, SqlStore, damage};
+
+    #[test]
+    fn only_what_cannot_be_read_is_damaged() {
+        for code in ["11", "267", "8202", "8458", "XX001", "XX002"] {
+            assert!(is_of_the_disk(code), "{code}");
+        }
+        // Busy, locked, full, any failed read, write or sync, a server that shuts down.
+        for code in ["5", "6", "13", "266", "522", "778", "1034", "57P01", "58030", "53100", "XX000"] {
+            assert!(!is_of_the_disk(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_failed_commit_was_undone_only_when_the_server_says_what_is_wrong_with_it() {
+        for code in ["22003", "23505", "23514", "40001", "40P01", "40002", "55P03"] {
+            assert!(tells_of_an_undoing(code), "{code}");
+        }
+        // The connection, an end by an operator or by a limit, a lack of something, a fault.
+        for code in [
+            "08006", "08P01", "40003", "57P01", "57P03", "57014", "25P03", "53100", "58030", "XX000",
+        ] {
+            assert!(!tells_of_an_undoing(code), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_cannot_be_read_is_no_database_that_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().display());
+        let open = || SqlStore::open(&url, Options::default());
+        drop(open().await.unwrap());
+        damage::zero_page_of(folder.path(), "audit").await;
+        let store = open().await.unwrap();
+        let error = store.audit_list(None, 10).await.unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert!(store.agent_list().await.unwrap().is_empty(), "the rest is read");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SqlStore ─► Engine ─► SQLite: readers │ group_commit (one writer task per file)
-//!               └─────► PostgreSQL: pools, ordinary transactions, run again after a lost race
+//!               └─────► PostgreSQL: pools of one tenure, ordinary transactions, run again after a lost race
 //! <resource>/sql.rs: the statements, the same for both ─► statement, convert
 //! ```
 
@@ -17,9 +17,12 @@ mod group_commit;
 mod lock;
 mod migration;
 mod open;
+#[cfg(test)]
+mod pools;
 mod postgres;
 mod sqlite;
 mod statement;
+mod tenure;
 
 pub(super) use convert::{
     Named, count, from_json, json, outcome, outcome_bytes, readable, readable_page, records, role, role_word, state,
@@ -30,6 +33,7 @@ pub(super) use failure::{Failure, Outcome, corrupt, describe, exists, not_found}
 pub use lock::DatabaseLock;
 pub use open::{OpenError, without_password};
 pub(super) use statement::{Batch, Sql, parts};
+pub use tenure::Tenure;
 
 /// How the store is opened.
 #[derive(Debug, Clone)]
@@ -37,11 +41,17 @@ pub struct Options {
     /// Most connections that read: per file on SQLite; on PostgreSQL as many more write. Half as many more read for
     /// callers.
     pub connections: u32,
+    /// What its sessions at a PostgreSQL server belong to: none outlives it. Absent where nobody else can come: a data
+    /// folder has a lock that its files cannot outlive.
+    pub tenure: Option<Tenure>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 8 }
+        Self {
+            connections: 8,
+            tenure: None,
+        }
     }
 }
 
@@ -61,7 +71,7 @@ impl SqlStore {
     /// # Errors
     /// See [`OpenError`]; nothing is left locked.
     pub async fn open(url: &str, options: Options) -> std::result::Result<Store, OpenError> {
-        let (main, chunks) = open::open(url, options.connections).await?;
+        let (main, chunks) = open::open(url, options.connections, options.tenure).await?;
         Ok(Store::from(Self { main, chunks }))
     }
 

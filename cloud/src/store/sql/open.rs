@@ -8,6 +8,7 @@ use super::{
     engine::Engine,
     failure::{code, describe},
     postgres, sqlite,
+    tenure::Tenure,
 };
 use crate::store::Error;
 
@@ -118,7 +119,7 @@ pub(super) const fn for_callers(connections: u32) -> u32 {
 }
 
 /// Opens the engines for everything but chunks, and for chunks.
-pub(super) async fn open(url: &str, connections: u32) -> Result<(Engine, Engine), OpenError> {
+pub(super) async fn open(url: &str, connections: u32, tenure: Option<Tenure>) -> Result<(Engine, Engine), OpenError> {
     let invalid = |why: &str| OpenError::Url {
         url: without_password(url),
         why: why.to_owned(),
@@ -137,7 +138,7 @@ pub(super) async fn open(url: &str, connections: u32) -> Result<(Engine, Engine)
             if let Err(error) = url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>() {
                 return Err(invalid(&error.to_string()));
             }
-            postgres::open(&url, connections).await
+            postgres::open(&url, connections, tenure).await
         }
         Some((scheme, _)) => Err(invalid(&format!("`{scheme}` is neither sqlite nor postgres"))),
         None => Err(invalid("it has no `://`")),
@@ -195,7 +196,7 @@ mod tests {
             "sqlite://relative/folder",
             "postgres://host:notaport/db",
         ] {
-            let error = open(url, 2).await.expect_err(url);
+            let error = open(url, 2, None).await.expect_err(url);
             assert_eq!(error.reason(), "DATABASE_URL_INVALID", "{url}");
             assert_eq!(error.to_string().lines().count(), 3, "{error}");
         }

@@ -1,9 +1,10 @@
-//! The PostgreSQL engine: pools, ordinary transactions, a second run when one lost a race, and a limit to every wait.
+//! The PostgreSQL engine: pools of one tenure, ordinary transactions, a second run when one lost a race, and a limit to
+//! every wait.
 
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait,
     sqlx::postgres::PgConnectOptions,
 };
 use sea_orm_migration::MigratorTrait;
@@ -11,9 +12,10 @@ use tokio::time::timeout;
 
 use super::{
     engine::Engine,
-    failure::{Failure, LOCK_NOT_AVAILABLE, code, may_retry},
+    failure::{Failure, LOCK_NOT_AVAILABLE, code, in_doubt, may_retry, was_undone},
     migration::{ChunkMigrator, MainMigrator},
-    open::{OpenError, for_callers},
+    open::{OpenError, for_callers, without_password},
+    tenure::{TAKEN, Tenure},
 };
 use crate::store::{Error, Operation, Result, Tx, tx::TxEngine};
 
@@ -39,29 +41,50 @@ const MOST_LOCK_WAITS: u32 = 2;
 /// Advisory lock that lets replicas that start together migrate one after the other ("OpsLink" in ASCII).
 const MIGRATION_LOCK: i64 = 0x4f_7073_4c69_6e6b;
 
-/// Opens the database and brings its schema up to date.
-pub(super) async fn open(url: &str, connections: u32) -> std::result::Result<(Engine, Engine), OpenError> {
+/// Opens the database and brings its schema up to date. Every session is of the tenure, also those that only read and
+/// those that migrate: what an earlier cloud reads is of no use to anybody, and what it migrates is worse.
+pub(super) async fn open(
+    url: &str,
+    connections: u32,
+    tenure: Option<Tenure>,
+) -> std::result::Result<(Engine, Engine), OpenError> {
     let opened = async {
+        let tenure = tenure.as_ref();
         // Two: migrating holds the lock on one and works on another. Without limits: a migration may take its time.
-        let unlimited = Database::connect(options(url, 2)).await?;
+        let unlimited = Database::connect(options(url, 2, tenure)).await?;
         migrate(&unlimited).await?;
         unlimited.close().await?;
         let pool = |connections| {
-            let mut options = options(url, connections);
+            let mut options = options(url, connections, tenure);
             options.map_sqlx_postgres_opts(limited);
             Database::connect(options)
         };
         Ok(Engine::Postgres {
             reader: pool(connections).await?,
             callers: pool(for_callers(connections)).await?,
-            writer: pool(connections).await?,
+            writer: Writer {
+                pool: pool(connections).await?,
+                tenure: tenure.cloned(),
+            },
         })
     };
-    let engine = opened.await.map_err(|error: DbErr| OpenError::database(&error))?;
+    let Some(opened) = during(tenure.as_ref(), Box::pin(opened)).await else {
+        let url = without_password(url);
+        return Err(OpenError::InUse { url });
+    };
+    let engine = opened.map_err(|error: DbErr| OpenError::database(&error))?;
     Ok((engine.clone(), engine))
 }
 
-fn options(url: &str, connections: u32) -> ConnectOptions {
+/// What `work` comes to; absent when the tenure ends before.
+async fn during<T>(tenure: Option<&Tenure>, work: impl Future<Output = T>) -> Option<T> {
+    match tenure {
+        Some(tenure) => tenure.during(work).await,
+        None => Some(work.await),
+    }
+}
+
+fn options(url: &str, connections: u32, tenure: Option<&Tenure>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -70,6 +93,9 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .set_application_name("opslink-cloud")
         .sqlx_logging(false);
+    if let Some(tenure) = tenure.cloned() {
+        options.map_sqlx_postgres_pool_opts(move |pool| tenure.guard(pool));
+    }
     options
 }
 
@@ -87,18 +113,34 @@ async fn migrate(pool: &DatabaseConnection) -> std::result::Result<(), DbErr> {
     lock.rollback().await
 }
 
-/// Runs an operation in a transaction of its own; returns after its commit. A caller that goes away does not take it along.
-pub(super) async fn write<I, T>(pool: &DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T>
-where
-    I: Send + Sync + 'static,
-    T: Send + 'static,
-{
-    // Ends by itself: every run has a limit, and there are few.
-    let write = tokio::spawn(write_owned(pool.clone(), input, operation));
-    write.await.unwrap_or_else(|error| Err(Error::maybe_done(error)))
+/// The pool that writes, for as long as the tenure goes on.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Writer {
+    pool: DatabaseConnection,
+    tenure: Option<Tenure>,
 }
 
-async fn write_owned<I: Sync, T>(pool: DatabaseConnection, input: I, operation: Operation<I, T>) -> Result<T> {
+impl Writer {
+    /// Runs an operation in a transaction of its own; returns after its commit. A caller that goes away does not take it
+    /// along.
+    pub(super) async fn write<I, T>(&self, input: I, operation: Operation<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        // Ends by itself: every run has a limit, and there are few.
+        let write = tokio::spawn(write_owned(self.clone(), input, operation));
+        write.await.unwrap_or_else(|error| Err(Error::maybe_done(error)))
+    }
+
+    /// Nobody waits for a session that no longer comes.
+    async fn begin(&self) -> std::result::Result<DatabaseTransaction, DbErr> {
+        let begun = during(self.tenure.as_ref(), self.pool.begin()).await;
+        begun.unwrap_or_else(|| Err(DbErr::Custom(TAKEN.to_owned())))
+    }
+}
+
+async fn write_owned<I: Sync, T>(writer: Writer, input: I, operation: Operation<I, T>) -> Result<T> {
     let mut runs = 1;
     loop {
         let most = |error: &DbErr| match code(error).as_deref() {
@@ -106,13 +148,13 @@ async fn write_owned<I: Sync, T>(pool: DatabaseConnection, input: I, operation: 
             _ => MOST_RUNS,
         };
         let mut committing = false;
-        let run = timeout(TRANSACTION_WITHIN, run(&pool, &input, operation, &mut committing));
+        let run = timeout(TRANSACTION_WITHIN, run(&writer, &input, operation, &mut committing));
         let run = run.await.unwrap_or_else(|_| Err(no_answer()));
         let error = match run {
             Ok(value) => return Ok(value),
             Err(Failure::Db(error)) if runs < most(&error) && may_retry(&error) => error,
-            // No word of the server about the commit: it may have been made.
-            Err(Failure::Db(error)) if committing && code(&error).is_none() => return Err(Error::maybe_done(error)),
+            // No word about the commit itself: it may have been made.
+            Err(Failure::Db(error)) if committing && !was_undone(&error) => return Err(in_doubt(&error)),
             Err(failure) => return Err(Error::from(failure)),
         };
         tracing::debug!(%error, runs, "transaction lost a race and is run again");
@@ -127,12 +169,12 @@ fn no_answer() -> Failure {
 }
 
 async fn run<I, T>(
-    pool: &DatabaseConnection,
+    writer: &Writer,
     input: &I,
     operation: Operation<I, T>,
     committing: &mut bool,
 ) -> std::result::Result<T, Failure> {
-    let mut tx = Tx::sql(pool.begin().await?);
+    let mut tx = Tx::sql(writer.begin().await?);
     let result = operation(&tx, input).await;
     let verdict = tx.verdict(result);
     let TxEngine::Sql(tx) = tx.into_engine() else {

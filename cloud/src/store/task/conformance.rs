@@ -164,7 +164,7 @@ pub(in crate::store) async fn ten_thousand_executions_are_created_and_paged_in_n
     let revisions: std::collections::BTreeSet<_> = paged.iter().map(|execution| execution.revision).collect();
     assert_eq!(revisions.len(), 10_001, "every execution has its own revision");
     let counts = store.execution_counts(&[task.id, TaskId::new()]).await.expect("counts");
-    assert_eq!(counts[&task.id], [(ExecutionState::Queued, 10_001)].into());
+    assert_eq!(counts[&task.id].states, [(ExecutionState::Queued, 10_001)].into());
     assert_eq!(counts.len(), 2, "a task without executions is there, with no counts");
 }
 

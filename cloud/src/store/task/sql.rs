@@ -213,10 +213,12 @@ pub(super) async fn task_ids(db: &impl ConnectionTrait, filter: TaskFilter) -> O
 }
 
 pub(super) async fn task_list(db: &impl ConnectionTrait, filter: TaskFilter) -> Outcome<Vec<Task>> {
-    let (backend, limit) = (db.get_database_backend(), filter.limit);
-    let query = listed(filter);
-    let select = |limit: u64| query.clone().limit(limit).build(backend);
-    readable_page::<row::Model, Task>(db, TASK, limit, select).await
+    let backend = db.get_database_backend();
+    let select = |behind: Option<&Uuid>, limit: u64| {
+        let before = behind.copied().map(TaskId::from_uuid).or(filter.before);
+        listed(TaskFilter { before, ..filter }).limit(limit).build(backend)
+    };
+    readable_page::<row::Model, Task, _>(db, TASK, filter.limit, select, |row| row.try_get("", "id")).await
 }
 
 fn listed(filter: TaskFilter) -> Select<row::Entity> {

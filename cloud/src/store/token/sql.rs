@@ -5,6 +5,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait, sea_query::Expr,
 };
+use uuid::Uuid;
 
 use crate::store::{
     Error, Result,
@@ -65,8 +66,14 @@ pub(super) async fn token_list(db: &impl ConnectionTrait, before: Option<TokenId
         query = query.filter(row::Column::Id.lt(before.uuid()));
     }
     let backend = db.get_database_backend();
-    let select = |limit: u64| query.clone().limit(limit).build(backend);
-    readable_page::<row::Model, Token>(db, TOKEN, limit, select).await
+    let select = |behind: Option<&Uuid>, limit: u64| {
+        let query = query.clone().limit(limit);
+        match behind {
+            Some(id) => query.filter(row::Column::Id.lt(*id)).build(backend),
+            None => query.build(backend),
+        }
+    };
+    readable_page::<row::Model, Token, _>(db, TOKEN, limit, select, |row| row.try_get("", "id")).await
 }
 
 pub(super) async fn token_revoke(tx: &impl ConnectionTrait, id: &TokenId, audit: &Audit) -> Outcome<()> {

@@ -126,6 +126,28 @@ pub(in crate::store) async fn what_is_added_again_meanwhile_is_done_again(store:
     assert_eq!(next(&store).await, None);
 }
 
+pub(in crate::store) async fn tries_are_counted_from_the_last_time_that_it_went_well(store: Shared) {
+    add(&store, &[new("a", "one", 0)]).await;
+    let rounds = [(1, false), (2, false), (3, true), (1, false), (2, true), (1, true)];
+    for (seconds, (tries, goes_well)) in (1..).zip(rounds) {
+        let claim = claim(&store, &["a"], seconds, 10).await.remove(0);
+        assert_eq!(claim.tries, tries, "after {seconds} s");
+        let told = match goes_well {
+            true => store.work_rest(claim.clone(), later(seconds + 1)).await,
+            false => store.work_again(claim.clone(), later(seconds + 1)).await,
+        };
+        told.expect("it is put off");
+        assert_eq!(next(&store).await, Some(later(seconds + 1)));
+        // Once is as good as twice, also when it is somebody else's by now.
+        store.work_rest(claim, later(100)).await.expect("an answer");
+        assert_eq!(next(&store).await, Some(later(seconds + 1)));
+    }
+    let last = claim(&store, &["a"], 7, 10).await.remove(0);
+    add(&store, &[new("a", "one", 8)]).await;
+    store.work_rest(last, later(60)).await.expect("it is put off");
+    assert_eq!(next(&store).await, Some(later(8)), "it was added meanwhile");
+}
+
 pub(in crate::store) async fn a_claim_that_is_kept_holds_longer(store: Shared) {
     add(&store, &[new("a", "one", 0)]).await;
     let mut first = claim(&store, &["a"], 1, 10).await.remove(0);

@@ -29,6 +29,16 @@ impl WorkRow {
         self.lease_until = None;
         self.tries = 0;
     }
+
+    /// Due then, or earlier if it was added again meanwhile.
+    fn put_off(&mut self, claim: &Claim, due_at: UnixMicros) {
+        self.due_at = if self.adds == claim.adds {
+            due_at
+        } else {
+            self.due_at.min(due_at)
+        };
+        self.lease_until = None;
+    }
 }
 
 impl State {
@@ -123,14 +133,17 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn work_rest(&mut self, claim: &Claim, due_at: &UnixMicros) -> Result<()> {
+        if let Some(row) = self.claimed(claim) {
+            row.put_off(claim, *due_at);
+            row.tries = 0;
+        }
+        Ok(())
+    }
+
     pub(super) fn work_again(&mut self, claim: &Claim, due_at: &UnixMicros) -> Result<()> {
         if let Some(row) = self.claimed(claim) {
-            row.due_at = if row.adds == claim.adds {
-                *due_at
-            } else {
-                row.due_at.min(*due_at)
-            };
-            row.lease_until = None;
+            row.put_off(claim, *due_at);
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! work_add ─► due ── work_claim ─► leased ── work_done ──► gone       (due again, when it was added meanwhile)
-//!              ▲                     │ ├──── work_again ─► due later
+//!              ▲                     │ ├──── work_rest ──► due later, tries counted anew
+//!              │                     │ ├──── work_again ─► due later
 //!              ├──── lease ended ────┘ └──── work_park ──► parked ── work_add ─► due
 //!              └──── work_let_go: whoever claimed it is dead
 //! ```
@@ -31,6 +32,8 @@ writes! {
     fn work_keep(claim: Claim, lease_until: UnixMicros) -> ();
     /// The work was done: its row goes, unless it was added again meanwhile.
     fn work_done(claim: Claim) -> ();
+    /// The work went well and is to be looked at again, not before `due_at`: its tries are counted anew.
+    fn work_rest(claim: Claim, due_at: UnixMicros) -> ();
     /// The work is to be tried again, not before `due_at`.
     fn work_again(claim: Claim, due_at: UnixMicros) -> ();
     /// Claims of this kind end now and are due at `now`: whoever made them is known to be dead. Its word counts no more.

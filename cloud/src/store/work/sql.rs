@@ -201,7 +201,28 @@ pub(super) async fn work_done(tx: &impl ConnectionTrait, claim: &Claim) -> Outco
     Ok(())
 }
 
+pub(super) async fn work_rest(tx: &impl ConnectionTrait, claim: &Claim, due_at: &UnixMicros) -> Outcome<()> {
+    put_off(
+        tx,
+        "UPDATE work SET tries = 0, lease_until = NULL, claimable_at = ",
+        claim,
+        *due_at,
+    )
+    .await
+}
+
 pub(super) async fn work_again(tx: &impl ConnectionTrait, claim: &Claim, due_at: &UnixMicros) -> Outcome<()> {
+    put_off(
+        tx,
+        "UPDATE work SET lease_until = NULL, claimable_at = ",
+        claim,
+        *due_at,
+    )
+    .await
+}
+
+/// Due then, or earlier if it was added again meanwhile.
+async fn put_off(tx: &impl ConnectionTrait, update: &str, claim: &Claim, due_at: UnixMicros) -> Outcome<()> {
     let due = |sql: Sql| {
         sql.text("CASE WHEN adds <> ")
             .bind(stored(claim.adds))
@@ -211,11 +232,8 @@ pub(super) async fn work_again(tx: &impl ConnectionTrait, claim: &Claim, due_at:
             .bind(due_at.0)
             .text(" END")
     };
-    let update = Sql::new(
-        tx.get_database_backend(),
-        "UPDATE work SET lease_until = NULL, claimable_at = ",
-    );
-    let update = due(due(update).text(", due_at = "));
+    let update = due(Sql::new(tx.get_database_backend(), update));
+    let update = due(update.text(", due_at = "));
     tx.execute_raw(of_claim(update, claim).end()).await?;
     Ok(())
 }

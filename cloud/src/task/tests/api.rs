@@ -5,6 +5,7 @@ use std::ops::Deref;
 use futures::{Stream, StreamExt};
 use opslink::{pb, problem::Problem};
 
+use super::bench::caller;
 use crate::{
     identity::Caller,
     service::task::{decode, encode},
@@ -63,7 +64,7 @@ impl Api {
         &self,
         request: pb::WatchTaskRequest,
     ) -> Result<impl Stream<Item = Result<pb::WatchTaskResponse, Problem>> + Send + use<>, Problem> {
-        let watch = self.0.watch(decode::watch(request)?).await?;
+        let watch = self.0.watch(&caller(), decode::watch(request)?).await?;
         Ok(watch.map(|sent| sent.and_then(encode::sent)))
     }
 

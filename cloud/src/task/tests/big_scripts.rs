@@ -74,10 +74,19 @@ impl Scales {
     }
 }
 
-/// Tasks that wait for the agent until this time.
 async fn queue(store: &Store, agent: AgentId, deadline: UnixMicros) {
+    queue_scripts(store, agent, deadline, (TASKS, SCRIPT_BYTES)).await;
+}
+
+/// So many tasks, with scripts of so many bytes, that wait for the agent until this time.
+pub(super) async fn queue_scripts(
+    store: &Store,
+    agent: AgentId,
+    deadline: UnixMicros,
+    (tasks, script_bytes): (usize, usize),
+) {
     let shell = pb::ShellSpec {
-        script: vec![b'x'; SCRIPT_BYTES].into(),
+        script: vec![b'x'; script_bytes].into(),
         ..Default::default()
     };
     let spec = pb::TaskSpec {
@@ -85,7 +94,7 @@ async fn queue(store: &Store, agent: AgentId, deadline: UnixMicros) {
         ..Default::default()
     };
     let spec: bytes::Bytes = spec.encode_to_vec().into();
-    for _ in 0..TASKS {
+    for _ in 0..tasks {
         let task = Task {
             id: TaskId::new(),
             spec: spec.clone(),
@@ -117,7 +126,7 @@ async fn queue(store: &Store, agent: AgentId, deadline: UnixMicros) {
         };
         store.task_create(task, vec![execution], audit()).await.unwrap();
     }
-    assert_eq!(store.execution_waiting(agent, u32::MAX).await.unwrap().len(), TASKS);
+    assert_eq!(store.execution_waiting(agent, u32::MAX).await.unwrap().len(), tasks);
 }
 
 async fn until_nothing_waits(store: &Store, agent: AgentId) {
@@ -129,7 +138,7 @@ async fn until_nothing_waits(store: &Store, agent: AgentId) {
     soon("the end of all that waits", nothing).await;
 }
 
-fn in_ten_minutes() -> UnixMicros {
+pub(super) fn in_ten_minutes() -> UnixMicros {
     UnixMicros::now().plus(Duration::from_secs(600))
 }
 

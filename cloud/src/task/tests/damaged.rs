@@ -1,6 +1,6 @@
 //! A damaged row costs itself only: what else there is ends, and its agent comes back.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use ExecutionState as S;
 use opslink::{
@@ -11,21 +11,44 @@ use opslink::{
     time::UnixMicros,
 };
 
-use super::bench::{Agent, Bench, audit, on, report, soon};
+use super::{
+    bench::{Agent, Bench, audit, on, report, soon},
+    big_scripts::{in_ten_minutes, queue_scripts},
+    trouble::{quick, store_queued},
+};
 use crate::{
     store::{
+        Store,
         record::{Execution, Task},
         sql::{
             Options, SqlStore,
-            damage::{DAMAGES, damage},
+            damage::{DAMAGES, ENTRIES, ROWS, damage, run, zero_pages_with},
         },
     },
     task::{Config, rollout::LOOK_EVERY},
 };
 
-/// A task that runs on the agent.
-async fn running(bench: &Bench, agent: &mut Agent) -> (String, AttemptId) {
-    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+async fn open(folder: &Path) -> Store {
+    let url = format!("sqlite://{}", folder.display());
+    SqlStore::open(&url, Options::default()).await.unwrap()
+}
+
+/// Stops a cloud, and waits until nothing of it has its data folder.
+async fn close(bench: Bench, store: Store, folder: &Path) {
+    bench.stop();
+    drop(store);
+    let lock = std::fs::File::open(folder.join("lock")).unwrap();
+    let closed = async {
+        while lock.try_lock().is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("the end of the cloud", closed).await;
+}
+
+/// A task that runs on the agent of this name.
+async fn running(bench: &Bench, agent: &mut Agent, name: &str) -> (String, AttemptId) {
+    let task = bench.create_on(&[name]).await.task.unwrap().id;
     let attempt = agent.task().await;
     agent.accept(attempt).await;
     bench.until(&task, &[P::Running]).await;
@@ -40,8 +63,8 @@ async fn a_damaged_execution_neither_stops_expiry_nor_locks_its_agent_out() {
         let store = SqlStore::open(&url, Options::default()).await.unwrap();
         let former = Bench::over(store.clone(), Config::default()).await;
         let mut agent = former.joined("web").await;
-        let (_, broken) = running(&former, &mut agent).await;
-        let (task, healthy) = running(&former, &mut agent).await;
+        let (_, broken) = running(&former, &mut agent, "web").await;
+        let (task, healthy) = running(&former, &mut agent, "web").await;
         let id = agent.id;
         drop(agent);
         former.until_offline(id).await;
@@ -118,6 +141,98 @@ async fn a_damaged_execution_that_is_held_neither_stops_its_rollout_nor_keeps_it
         };
         soon("the rollout to rest", rests).await;
         bench.stop();
+    }
+}
+
+/// Lets agents work: a new task of each comes to its end.
+async fn all_work(bench: &Bench, agents: &mut [(&str, Agent)]) {
+    for (name, agent) in agents {
+        let task = bench.create_on(&[*name]).await.task.unwrap().id;
+        let attempt = agent.task().await;
+        agent.finish(attempt, &["one\n", "two\n"], S::Succeeded).await;
+        assert_eq!(agent.archived(attempt).await, 3, "{name}");
+        bench.until(&task, &[P::Succeeded]).await;
+    }
+}
+
+/// What one agent says meets a page that the disk does not give back. What others say does not wait for it.
+#[tokio::test]
+async fn a_page_of_attempts_that_cannot_be_read_costs_nobody_who_is_not_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), Config::default()).await;
+    let (mut a, mut b) = (former.joined("a").await, former.joined("b").await);
+    let (hit, broken) = running(&former, &mut a, "a").await;
+    // Some pages of others, so that the next one lies elsewhere.
+    let others = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) \
+                  INSERT INTO attempt SELECT randomblob(16), task_id, agent_id, number, state, created_at, \
+                  finished_at, outcome FROM attempt, n";
+    assert_eq!(run(folder.path(), others).await, 200);
+    let (task, healthy) = running(&former, &mut b, "b").await;
+    let ids = (a.id, b.id);
+    drop((a, b));
+    close(former, store, folder.path()).await;
+    let id = broken.uuid();
+    assert!(zero_pages_with(folder.path(), ROWS, &[id.as_bytes()]).await >= 1);
+
+    let bench = Bench::over(open(folder.path()).await, quick()).await;
+    let a = bench
+        .attach(ids.0, vec![report(broken, AttemptPhase::Running, 0)])
+        .await;
+    let mut b = bench
+        .attach(ids.1, vec![report(healthy, AttemptPhase::Running, 0)])
+        .await;
+    a.finish(broken, &["one\n", "two\n"], S::Succeeded).await;
+    let told = async || {
+        let rows = bench.store.audit_list(None, 100).await.unwrap();
+        rows.iter()
+            .any(|row| row.action == "execution.left_alone" && row.resource == format!("task/{hit}"))
+    };
+    let left_alone = async {
+        while !told().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("the word about the one that is left alone", left_alone).await;
+    b.finish(healthy, &["one\n"], S::Succeeded).await;
+    assert_eq!(b.archived(healthy).await, 2);
+    bench.until(&task, &[P::Succeeded]).await;
+    all_work(&bench, &mut [("a", a), ("b", b)]).await;
+}
+
+/// Nobody can say what an agent has whose executions cannot be read: it is not let in. Everybody else is, and what is over
+/// ends.
+#[tokio::test]
+async fn a_page_of_executions_that_cannot_be_read_stops_neither_the_fleet_nor_expiry() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), Config::default()).await;
+    let (mut a, mut b) = (former.joined("alone").await, former.joined("b").await);
+    let (_, broken) = running(&former, &mut a, "alone").await;
+    // Some pages of others, so that the next one lies elsewhere.
+    let away = former.join("away").await;
+    queue_scripts(&store, away, in_ten_minutes(), (200, 1)).await;
+    let (task, healthy) = running(&former, &mut b, "b").await;
+    let ids = (a.id, b.id);
+    drop((a, b));
+    close(former, store, folder.path()).await;
+    // Only an execution has the name of its agent too.
+    let id = broken.uuid();
+    assert!(zero_pages_with(folder.path(), ENTRIES, &[id.as_bytes(), b"alone"]).await >= 1);
+
+    let bench = Bench::over(open(folder.path()).await, quick()).await;
+    let reports = vec![report(broken, AttemptPhase::Running, 0)];
+    assert!(Agent::attach(&bench.engine, ids.0, reports).await.is_err());
+    let b = bench
+        .attach(ids.1, vec![report(healthy, AttemptPhase::Running, 0)])
+        .await;
+    b.finish(healthy, &["one\n"], S::Succeeded).await;
+    bench.until(&task, &[P::Succeeded]).await;
+    all_work(&bench, &mut [("b", b)]).await;
+    // Each waits for a look that begins after the one before it.
+    for _ in 0..3 {
+        let over = store_queued(&bench, away, Some(UnixMicros(1))).await;
+        bench.until(&over, &[P::Expired]).await;
     }
 }
 

@@ -260,6 +260,35 @@ async fn a_waiting_task_that_was_not_to_wait_for_its_agent_ends_when_the_agent_w
 }
 
 #[tokio::test]
+async fn an_agent_whose_link_was_silent_before_its_end_has_been_away_since_that_end_only() {
+    let bench = Bench::with(Config {
+        slots_per_agent: 1,
+        return_within: std::time::Duration::ZERO,
+        ..Config::default()
+    })
+    .await;
+    let mut agent = bench.joined("web").await;
+    let first = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    agent.accept(attempt).await;
+    let second = bench.create_on(&["web"]).await.task.unwrap().id;
+    bench.until(&second, &[P::Queued]).await;
+    let id = agent.id;
+    // As long as a link may be silent; then it comes back in less than a minute, but not since it was heard of last.
+    bench.directory.backdate(id, std::time::Duration::from_secs(45));
+    drop(agent);
+    bench.until_offline(id).await;
+    bench.directory.backdate(id, std::time::Duration::from_secs(30));
+    let mut agent = bench.attach(id, vec![report(attempt, AttemptPhase::Running, 0)]).await;
+    assert_eq!(bench.states(&second).await, [P::Queued]);
+    agent.finish(attempt, &[], S::Succeeded).await;
+    bench.until(&first, &[P::Succeeded]).await;
+    let attempt = agent.task().await;
+    agent.finish(attempt, &[], S::Succeeded).await;
+    bench.until(&second, &[P::Succeeded]).await;
+}
+
+#[tokio::test]
 async fn what_an_older_link_said_of_a_start_counts_no_more_once_a_newer_one_is_up() {
     let bench = Bench::new().await;
     let mut agent = bench.joined("web").await;

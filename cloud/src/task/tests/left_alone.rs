@@ -5,11 +5,12 @@ use std::{path::Path, time::Duration};
 use ExecutionState as S;
 use opslink::{
     id::{AgentId, TaskId},
+    pb,
     pb::{AttemptPhase, ExecutionState as P},
     task::ExecutionState,
 };
 
-use super::bench::{Bench, report, soon};
+use super::bench::{Bench, caller, report, soon};
 use crate::{
     store::{
         Store,
@@ -133,4 +134,54 @@ async fn a_queue_goes_on_behind_what_cannot_be_written() {
     bench.until(&next, &[P::Succeeded]).await;
     assert_eq!(bench.states(&frozen).await, [P::Queued]);
     assert_eq!(told(&bench).await, 1);
+}
+
+/// Lets them be written again.
+async fn mend(folder: &Path, task: &str) {
+    let task: TaskId = task.parse().unwrap();
+    let id = task.uuid().simple();
+    let sql = format!(
+        "INSERT INTO revision (task_id, last) SELECT task_id, MAX(revision) FROM execution WHERE task_id = X'{id}'"
+    );
+    assert_eq!(run(folder, &sql).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_mended_and_is_retried_waits_for_its_turn_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let config = Config {
+        slots_per_agent: 1,
+        ..Config::default()
+    };
+    let bench = Bench::over(store, config).await;
+    let mut agent = bench.joined("web").await;
+    bench.create_on(&["web"]).await;
+    let attempt = agent.task().await;
+    let frozen = bench.create_on(&["web"]).await.task.unwrap().id;
+    bench.until(&frozen, &[P::Queued]).await;
+    freeze(folder.path(), &frozen).await;
+    agent.finish(attempt, &[], S::Succeeded).await;
+    until_told(&bench, 1).await;
+    mend(folder.path(), &frozen).await;
+    let request = pb::CancelTaskRequest {
+        id: frozen.clone(),
+        ..Default::default()
+    };
+    bench.engine.cancel(&caller(), request).await.unwrap();
+    bench.until(&frozen, &[P::Canceled]).await;
+
+    // The slot is taken, so that the retry has to wait.
+    bench.create_on(&["web"]).await;
+    let attempt = agent.task().await;
+    let request = pb::RetryTaskRequest {
+        id: frozen.clone(),
+        ..Default::default()
+    };
+    bench.engine.retry(&caller(), request).await.unwrap();
+    bench.until(&frozen, &[P::Queued]).await;
+    agent.finish(attempt, &[], S::Succeeded).await;
+    let attempt = agent.task().await;
+    agent.finish(attempt, &[], S::Succeeded).await;
+    bench.until(&frozen, &[P::Succeeded]).await;
 }

@@ -13,7 +13,7 @@ use opslink::{
 };
 
 use super::{
-    bench::{Bench, audit, caller, on, refused, report},
+    bench::{Bench, audit, caller, on, refused, report, soon},
     trouble::{Trouble, quick, rewrite, store_queued},
 };
 use crate::task::{Config, info::TaskInfo};
@@ -63,6 +63,30 @@ async fn a_task_whose_answer_was_lost_is_there_and_is_sent() {
     trouble.lose.store(1, Ordering::SeqCst);
     let created = bench.create_on(&["web"]).await;
     assert_eq!(agent.task().await.to_string(), created.executions[0].attempt_id);
+}
+
+/// Its commit may come to its end later than whoever waits for it: a look for the task finds nothing then.
+#[tokio::test]
+async fn a_task_of_which_nothing_is_heard_is_looked_for_at_its_agents_although_it_is_not_there() {
+    let (trouble, store) = Trouble::new();
+    // No timer looks.
+    let config = Config {
+        reconcile_every: Duration::from_secs(3_600),
+        ..Config::default()
+    };
+    let bench = Bench::over(store, config).await;
+    let agent = bench.joined("web").await;
+    let book = &bench.engine.submit.commit.book;
+    let looked = async {
+        while book.neglected().contains(&agent.id) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("the look that its coming makes necessary", looked).await;
+    trouble.swallow.store(usize::MAX, Ordering::SeqCst);
+    bench.create(on(&["web"])).await.unwrap_err();
+    trouble.swallow.store(0, Ordering::SeqCst);
+    assert_eq!(book.neglected(), [agent.id]);
 }
 
 #[tokio::test]

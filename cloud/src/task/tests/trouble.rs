@@ -30,8 +30,12 @@ use crate::{
 pub(super) struct Trouble {
     pub(super) open: watch::Sender<bool>,
     held: AtomicUsize,
+    /// Answers of commits that still arrive before any gets lost.
+    pub(super) spare: AtomicUsize,
     /// Answers of commits that get lost from now on.
     pub(super) lose: AtomicUsize,
+    /// Writes of which nobody hears from now on, and which are not made, or not yet.
+    pub(super) swallow: AtomicUsize,
 }
 
 impl Trouble {
@@ -44,7 +48,9 @@ impl Trouble {
         let trouble = Arc::new(Self {
             open: watch::Sender::new(true),
             held: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
             lose: AtomicUsize::new(0),
+            swallow: AtomicUsize::new(0),
         });
         let memory = MemoryStore::with_faults(trouble.clone());
         (trouble, memory)
@@ -68,13 +74,17 @@ impl Trouble {
 #[async_trait]
 impl Faults for Trouble {
     async fn at(&self, point: Point) -> Result<()> {
+        let take = |left: &AtomicUsize| {
+            let less = |left: usize| left.checked_sub(1);
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        };
+        if point == Point::BeforeWrite && take(&self.swallow) {
+            return Err(Error::maybe_done("no answer came"));
+        }
         if point != Point::AfterCommit {
             return Ok(());
         }
-        let lost = self
-            .lose
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if lost.is_ok() {
+        if !take(&self.spare) && take(&self.lose) {
             return Err(Error::maybe_done("the answer was lost"));
         }
         let mut open = self.open.subscribe();

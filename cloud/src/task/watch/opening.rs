@@ -4,13 +4,17 @@
 
 use std::collections::HashSet;
 
-use opslink::{id::TaskId, problem::Problem, reason::Reason};
+use opslink::{
+    id::{AgentId, AttemptId},
+    problem::Problem,
+    reason::Reason,
+};
 
 use super::{End, Watch};
 use crate::{
     status::store_problem as problem,
     store::record::Execution,
-    task::view::{Attempts, Counts, View},
+    task::attempts::{self, KEPT_MAX},
 };
 
 /// Executions that are read at once.
@@ -30,12 +34,12 @@ impl Watch {
     ///
     /// # Errors
     /// `AGENT_NOT_FOUND` for the first of these names and ids that none of them has, or what the store says.
-    pub(super) async fn begin(&mut self, view: &View, names: &[String]) -> Result<Option<Vec<Execution>>, Problem> {
+    pub(super) async fn begin(&mut self, names: &[String]) -> Result<Option<Vec<Execution>>, Problem> {
         let id = self.task.id;
         // Before the executions: what changes while they are read comes again.
         self.last_revision = self.store.task_revision(id).await.map_err(problem)?;
         let mut missing: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let mut has_retried = false;
+        let mut own = HashSet::new();
         let mut after: Option<String> = None;
         let narrow = loop {
             let page = self
@@ -48,9 +52,9 @@ impl Watch {
                     missing.remove(execution.agent_name.as_str());
                     missing.remove(execution.agent_id.to_string().as_str());
                 }
-                has_retried |= execution.attempt_number > 1;
                 self.note(execution);
             }
+            self.own_positions(&page, &mut own).await?;
             if is_last(&page) {
                 break after.is_none().then_some(page);
             }
@@ -60,25 +64,31 @@ impl Watch {
             return Err(Problem::new(Reason::AgentNotFound).with("agent", name));
         }
         let counts = self.store.execution_counts(&[id]).await.map_err(problem)?;
-        let all: u32 = counts.values().flat_map(Counts::values).sum();
+        let all: u32 = counts.values().flat_map(|counts| counts.states.values()).sum();
         self.has_unreadable = all as usize > self.seen.len();
-        if self.all_attempts || has_retried {
-            self.attempts = self.attempts_to_keep(view, id).await?;
-        }
+        self.positions.retain(|attempt, _| own.contains(attempt));
+        self.positions.shrink_to_fit();
         Ok(narrow)
     }
 
-    /// Attempts without what was said at their ends, which is not sent; of executions that began once only when older
-    /// attempts are shown, since the newest stands in the execution itself.
-    async fn attempts_to_keep(&self, view: &View, task: TaskId) -> Result<Attempts, Problem> {
-        let Attempts(mut by_agent) = view.attempts(task).await?;
-        by_agent.retain(|_, attempts| self.all_attempts || attempts.len() > 1);
-        for attempts in by_agent.values_mut() {
-            attempts.iter_mut().for_each(|attempt| attempt.outcome = None);
-            attempts.shrink_to_fit();
+    /// Notes which attempts of these executions the caller has given a position in: somebody may name very many that are
+    /// of other tasks. Those of an older attempt count only when it is shown.
+    async fn own_positions(&self, page: &[Execution], own: &mut HashSet<AttemptId>) -> Result<(), Problem> {
+        if self.positions.is_empty() {
+            return Ok(());
         }
-        by_agent.shrink_to_fit();
-        Ok(Attempts(by_agent))
+        own.extend(page.iter().filter_map(|execution| execution.attempt_id));
+        if !self.all_attempts {
+            return Ok(());
+        }
+        for part in attempts::parts(page, KEPT_MAX) {
+            let retried = part.iter().filter(|execution| execution.attempt_number > 1);
+            let agents: Vec<AgentId> = retried.map(|execution| execution.agent_id).collect();
+            let heads = self.store.attempt_heads(self.task.id, &agents).await.map_err(problem)?;
+            let ids = heads.into_iter().map(|head| head.id);
+            own.extend(ids.filter(|id| self.positions.contains_key(id)));
+        }
+        Ok(())
     }
 
     /// Sends all executions, and their stored output. A page is read when the one before it was taken.
@@ -94,7 +104,8 @@ impl Watch {
             }
             let mut after: Option<String> = None;
             loop {
-                let page = self.store.execution_list(self.task.id, after.as_deref(), PAGE).await?;
+                let page = self.store.execution_list(self.task.id, after.as_deref(), PAGE);
+                let page = self.seated(page).await?;
                 self.show(*pass, &page).await?;
                 if is_last(&page) {
                     break;
@@ -106,10 +117,19 @@ impl Watch {
     }
 
     async fn show(&mut self, pass: Pass, page: &[Execution]) -> Result<(), End> {
-        if pass == Pass::Output {
-            self.catch_up_output(page).await?;
+        for part in attempts::parts(page, KEPT_MAX) {
+            self.know_attempts(part).await?;
+            self.show_part(pass, part).await?;
         }
-        for execution in page {
+        Ok(())
+    }
+
+    /// Shows executions whose attempts are known.
+    async fn show_part(&mut self, pass: Pass, part: &[Execution]) -> Result<(), End> {
+        if pass == Pass::Output {
+            self.catch_up_output(part).await?;
+        }
+        for execution in part {
             let is_new = self.note(execution);
             if is_new {
                 self.task_is_due();

@@ -9,6 +9,7 @@ use crate::{
     tail::LiveChunk,
     task::{
         answer::Sent,
+        attempts::{self, KEPT_MAX},
         heard,
         log::{chunk_pb, decode_or_tell, left_out},
         request::Output,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Payload that is read from the store at once.
-const READ_BYTES: usize = 512 << 10;
+const READ_BYTES: usize = 256 << 10;
 
 impl Watch {
     pub(super) async fn take_chunk(&mut self, live: &LiveChunk) -> Result<(), End> {
@@ -44,9 +45,20 @@ impl Watch {
         if !self.has_output() {
             return Ok(());
         }
+        for part in attempts::parts(executions, KEPT_MAX) {
+            if self.all_attempts {
+                self.know_attempts(part).await?;
+            }
+            self.catch_up_part(part).await?;
+        }
+        Ok(())
+    }
+
+    /// The same of executions whose attempts are known, if those are shown.
+    async fn catch_up_part(&mut self, executions: &[Execution]) -> Result<(), End> {
         let mut wanted = Vec::with_capacity(executions.len());
         for execution in executions.iter().filter(|execution| self.is_wanted(execution)) {
-            let older = self.attempts.of(execution).iter().map(|attempt| attempt.id);
+            let older = self.attempts.of(execution).map(|attempt| attempt.id);
             let older = older.filter(|id| self.all_attempts && Some(*id) != execution.attempt_id);
             wanted.extend(
                 older
@@ -76,7 +88,7 @@ impl Watch {
         }
         let ids = attempts.iter().map(|(id, _)| *id);
         let ids = ids.filter(|id| !self.unreadable.contains(id)).collect();
-        let ends = heard::next_seqs(&self.store, ids).await?;
+        let ends = self.seated(heard::next_seqs(&self.store, ids)).await?;
         for (attempt, name) in attempts {
             if let Some(end) = ends.known.get(&attempt) {
                 self.read_output(attempt, &name, *end).await?;
@@ -92,7 +104,7 @@ impl Watch {
         let mut bytes = READ_BYTES;
         while self.position(attempt) < end {
             let start = ChunkStart::Seq(self.position(attempt));
-            let chunks = match self.store.chunk_read(attempt, start, bytes).await {
+            let chunks = match self.seated(self.store.chunk_read(attempt, start, bytes)).await {
                 Ok(chunks) => chunks,
                 Err(error) if error.may_pass() => return Err(error.into()),
                 Err(_) if bytes > 1 => {

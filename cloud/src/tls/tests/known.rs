@@ -27,7 +27,7 @@ async fn ended<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) {
 async fn above_its_number_the_oldest_idle_connection_of_a_token_ends() {
     let server = start_tcp(None, Limits::default());
     let mut all = Vec::new();
-    for _ in 0..65 {
+    for _ in 0..129 {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
         ask(&mut stream, "/login").await;
         all.push(stream);

@@ -11,13 +11,14 @@ use crate::{
     exit::Exit,
     failure::Failure,
     output::{self, Format},
+    patience,
     render::escape,
 };
 
 /// Runs `agent watch`.
 pub(super) async fn run(app: &App) -> Result<Exit, Failure> {
     let client = app.client().await?;
-    let mut stream = client.agents().watch_agents(WatchAgentsRequest {}).await?.into_inner();
+    let mut stream = patience::opened(async || client.agents().watch_agents(WatchAgentsRequest {}).await).await?;
     let json = matches!(app.listing().format, Format::Json | Format::Jsonl);
     let mut names: HashMap<String, String> = HashMap::new();
     loop {

@@ -2,7 +2,8 @@
 //!
 //! Two lists, because SQLite keeps chunks in a file of their own; PostgreSQL runs both lists on one database, each with
 //! its own table of what was applied. The SQL is written once, in what both engines understand, with the few words
-//! that differ filled in by [`portable`].
+//! that differ filled in by [`portable`]. One table is not here: whose turn it is to migrate must be known before, see
+//! `tenure`.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, sea_query::DynIden};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, sea_query::Alias};
@@ -11,6 +12,7 @@ mod m0001_chunks;
 mod m0001_main;
 mod m0002_small_output;
 mod m0003_work;
+mod m0004_indexes;
 
 /// Everything but chunks, and the chunks that come with the end of their attempt.
 pub(super) struct MainMigrator;
@@ -21,6 +23,7 @@ impl MigratorTrait for MainMigrator {
             Box::new(m0001_main::Migration),
             Box::new(m0002_small_output::Migration),
             Box::new(m0003_work::Migration),
+            Box::new(m0004_indexes::Migration),
         ]
     }
 }
