@@ -20,7 +20,7 @@ const CLOUD: &[Row] = &[
     ("tls", "identity pki"),
     (
         "task",
-        "agents blocking crash identity link signals status store tail work",
+        "agents blocking crash identity link seats signals status store tail work",
     ),
     ("retention", "store work"),
     ("work", "store"),

@@ -204,7 +204,11 @@ mod tests {
             });
         }
         assert!(calls.join_all().await.into_iter().all(|passed| passed));
-        assert_eq!(began.elapsed(), std::time::Duration::ZERO, "nobody waited for the time to pass");
+        assert_eq!(
+            began.elapsed(),
+            std::time::Duration::ZERO,
+            "nobody waited for the time to pass"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,7 +109,10 @@ fn readers_that_take_nothing_share_what_there_is() {
     for seq in 320..400 {
         tails.publish(tasks[0], || chunk(seq, 256 << 10));
     }
-    assert!(held(&tails) > RING_BYTES - (1 << 20), "alone it has its whole ring again");
+    assert!(
+        held(&tails) > RING_BYTES - (1 << 20),
+        "alone it has its whole ring again"
+    );
     assert!(matches!(stalled[0].take(), Taken::Behind));
 }
 

@@ -39,7 +39,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     fn poll_read(mut self: Pin<&mut Self>, ctx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.left == 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the greeting is too long")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the greeting is too long",
+            )));
         }
         let mut room = [0; MAX];
         let most = this.left.min(buffer.remaining());

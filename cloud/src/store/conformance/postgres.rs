@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use tokio::sync::Barrier;
 
 use super::*;
@@ -197,6 +197,45 @@ impl Database {
         sea_orm::Database::connect(&self.url)
             .await
             .expect("the test's own connection")
+    }
+}
+
+/// Rows that nobody else may change until this is let go.
+pub(crate) struct HeldRows {
+    transaction: DatabaseTransaction,
+    connection: DatabaseConnection,
+}
+
+impl HeldRows {
+    /// Of those that a statement with `FOR UPDATE` finds.
+    pub(crate) async fn by(database: &Database, sql: &str) -> Self {
+        let connection = database.connect().await;
+        let transaction = connection.begin().await.expect("a transaction");
+        let held = transaction.execute_unprepared(sql).await;
+        held.expect("a lock");
+        Self {
+            transaction,
+            connection,
+        }
+    }
+
+    /// Says how many sessions of this database wait for a lock.
+    pub(crate) async fn waiting(&self) -> i64 {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        // In a session of its own: a transaction sees such rows once.
+        let row = self
+            .connection
+            .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
+            .await;
+        let row = row.expect("an answer").expect("a row");
+        row.try_get_by_index(0).expect("a number")
+    }
+
+    /// Lets go of them.
+    pub(crate) async fn let_go(self) {
+        self.transaction.commit().await.expect("an end");
+        self.connection.close().await.expect("an end");
     }
 }
 

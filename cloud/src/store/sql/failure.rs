@@ -185,7 +185,9 @@ mod tests {
             assert!(is_of_the_disk(code), "{code}");
         }
         // Busy, locked, full, any failed read, write or sync, a server that shuts down.
-        for code in ["5", "6", "13", "266", "522", "778", "1034", "57P01", "58030", "53100", "XX000"] {
+        for code in [
+            "5", "6", "13", "266", "522", "778", "1034", "57P01", "58030", "53100", "XX000",
+        ] {
             assert!(!is_of_the_disk(code), "{code}");
         }
     }

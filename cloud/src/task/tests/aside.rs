@@ -58,6 +58,10 @@ async fn a_word_that_is_not_taken_now_waits_beside_the_others() {
     bench.until(&of_b, &[P::Succeeded]).await;
 
     *slow.0.lock().unwrap() = None;
-    assert_eq!(soon("its own end", a.archived(attempt)).await, 2, "nothing of it was lost");
+    assert_eq!(
+        soon("its own end", a.archived(attempt)).await,
+        2,
+        "nothing of it was lost"
+    );
     bench.until(&of_a, &[P::Succeeded]).await;
 }

@@ -1,31 +1,20 @@
 //! A wish to cancel that comes while a retry of the same task is being written, which only PostgreSQL does side by side.
 
-use opslink::{
-    pb,
-    pb::ExecutionState as P,
-    task::ExecutionState as S,
-};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use opslink::{pb, pb::ExecutionState as P, task::ExecutionState as S};
 
 use super::bench::{Bench, caller, soon};
 use crate::{
     store::{
-        conformance::postgres::Database,
+        conformance::postgres::{Database, HeldRows},
         sql::{Options, SqlStore},
     },
     task::Config,
 };
 
 /// Waits until so many sessions of this database wait for a lock.
-async fn until_waiting(connection: &DatabaseConnection, sessions: i64) {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+async fn until_waiting(held: &HeldRows, sessions: i64) {
     let waiting = async {
-        loop {
-            let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
-            let row = row.unwrap().unwrap();
-            if row.try_get_by_index::<i64>(0).unwrap() >= sessions {
-                return;
-            }
+        while held.waiting().await < sessions {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
@@ -45,29 +34,27 @@ async fn a_cancel_that_meets_a_retry_reaches_what_the_retry_started() {
     bench.until(&task, &[P::Running, P::Failed]).await;
 
     // The retry stands in its middle: it has the task's revisions, and not yet the execution.
-    let connection = database.connect().await;
-    let holder = connection.begin().await.unwrap();
     let id: opslink::id::TaskId = task.parse().unwrap();
     let hold = format!(
         "SELECT 1 FROM execution WHERE task_id = '{}' AND agent_id = '{}' FOR UPDATE",
         id.uuid(),
         failed.id.uuid()
     );
-    holder.execute_unprepared(&hold).await.unwrap();
+    let held = HeldRows::by(&database, &hold).await;
     let (retry_engine, cancel_engine) = (bench.engine.clone(), bench.engine.clone());
     let request = pb::RetryTaskRequest {
         id: task.clone(),
         ..Default::default()
     };
     let retry = tokio::spawn(async move { retry_engine.retry(&caller(), request).await });
-    until_waiting(&connection, 1).await;
+    until_waiting(&held, 1).await;
     let request = pb::CancelTaskRequest {
         id: task.clone(),
         ..Default::default()
     };
     let cancel = tokio::spawn(async move { cancel_engine.cancel(&caller(), request).await });
-    until_waiting(&connection, 2).await;
-    holder.commit().await.unwrap();
+    until_waiting(&held, 2).await;
+    held.let_go().await;
     soon("the retry", retry).await.unwrap().unwrap();
     soon("the cancel", cancel).await.unwrap().unwrap();
 
@@ -76,6 +63,5 @@ async fn a_cancel_that_meets_a_retry_reaches_what_the_retry_started() {
     assert_ne!(second, first, "its second attempt is told to end too");
     bench.stop();
     drop(store);
-    connection.close().await.unwrap();
     database.remove().await;
 }
