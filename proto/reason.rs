@@ -334,6 +334,8 @@ reasons! {
     DiskFull = ("DISK_FULL", ResourceExhausted, SERVER, Later, ["path"]),
     /// The cloud's database cannot be opened at its start.
     DatabaseNotOpened = ("DATABASE_NOT_OPENED", FailedPrecondition, PRECONDITION, Later, ["url", "detail"]),
+    /// The cloud's database is damaged where the cloud cannot do without it.
+    DatabaseCorrupt = ("DATABASE_CORRUPT", DataLoss, SERVER, Never, ["detail"]),
     /// Another cloud works on the database.
     DatabaseInUse = ("DATABASE_IN_USE", FailedPrecondition, PRECONDITION, Later, ["url"]),
     /// Another process uses the data folder.

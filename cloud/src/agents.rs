@@ -4,6 +4,8 @@
 //! agent is online is known here only: it is true while its link is up in this process. Readers get `Arc`s; 10,000
 //! agents cost one list of pointers a reading.
 
+mod start;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -128,13 +130,14 @@ impl Default for Directory {
 
 impl Directory {
     /// Reads the living agents from the store; all are offline until their links come up. One that cannot be read is told
-    /// by the store and is not among them: it is kept out, as a removed one is, until its row can be read.
+    /// by the store and is not among them: it is kept out, as a removed one is, until its row can be read. One whose last
+    /// sign of life cannot be read was seen now.
     ///
     /// # Errors
-    /// What the store says.
+    /// What the store says; [`store::Error::Corrupt`] when a page of the agents themselves cannot be read.
     pub async fn load(store: Store) -> Result<Self, store::Error> {
         let directory = Self::default();
-        for agent in store.agent_list().await? {
+        for agent in start::living(&store).await? {
             directory.upsert(agent);
         }
         Ok(directory)

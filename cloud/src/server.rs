@@ -29,7 +29,7 @@ use crate::{
     identity::{Accounts, FirstPassword, Gate, IsLiving, Trail},
     pki::{AgentCertificates, Authority},
     retention,
-    status::{pki_problem, store_problem},
+    status::{agents_problem, pki_problem},
     store::{Store, sql::DatabaseLock},
     task::{Config as TaskConfig, Engine, Signer},
     tls::{self, Limits, TcpAcceptor, config::CurrentCertificate},
@@ -95,7 +95,7 @@ impl Cloud {
         let authority = Arc::new(authority.with_terms(settings.agent_certificates));
         let signer = Signer::from_pkcs8(authority.task_signing_key())
             .map_err(|error| Problem::new(Reason::Internal).with("detail", error))?;
-        let directory = Directory::load(store.clone()).await.map_err(store_problem)?;
+        let directory = Directory::load(store.clone()).await.map_err(agents_problem)?;
         let trail = Trail::start(store.clone(), stop.child_token());
         // A removed agent has left the directory before its removal is answered, so it never gets in again.
         let living = directory.clone();

@@ -139,6 +139,19 @@ pub fn store_problem(error: store::Error) -> Problem {
     }
 }
 
+/// Says why the agents could not be read at the start. Without them a cloud would not know whom to let in.
+pub fn agents_problem(error: store::Error) -> Problem {
+    match error {
+        store::Error::Corrupt { what, message } => {
+            tracing::error!(what, error = message, "the agents cannot be read");
+            Problem::new(Reason::DatabaseCorrupt).with("detail", message)
+        }
+        store::Error::Unavailable { .. } | store::Error::Exists { .. } | store::Error::NotFound { .. } => {
+            store_problem(error)
+        }
+    }
+}
+
 /// Turns an error of the certificate authority into a problem.
 pub fn pki_problem(error: pki::Error) -> Problem {
     match error {

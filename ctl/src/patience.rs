@@ -80,10 +80,14 @@ impl Setback {
 #[derive(Debug, Default)]
 pub(crate) struct Patience(Option<Trouble>);
 
-/// Nothing has worked since then.
+/// Nothing has worked since then. Each kind has its own patience.
 #[derive(Debug)]
 struct Trouble {
-    since: Instant,
+    /// The first refusal for want of a place.
+    no_place_since: Option<Instant>,
+    /// The first of what is wrong with the cloud, or the way to it, with no such refusal after it: a cloud that counts our
+    /// streams is back.
+    away_since: Option<Instant>,
     pause: Duration,
     /// Reasons that a person was told.
     told: Vec<String>,
@@ -122,11 +126,19 @@ impl Patience {
     /// The next step; `None` when it is enough.
     fn next(&mut self, setback: &Setback, now: Instant) -> Option<Step> {
         let trouble = self.0.get_or_insert_with(|| Trouble {
-            since: now,
+            no_place_since: None,
+            away_since: None,
             pause: FIRST_PAUSE,
             told: Vec::new(),
         });
-        if now.duration_since(trouble.since) > setback.patience() {
+        let since = match setback.is_for_a_place() {
+            true => {
+                trouble.away_since = None;
+                &mut trouble.no_place_since
+            }
+            false => &mut trouble.away_since,
+        };
+        if now.duration_since(*since.get_or_insert(now)) > setback.patience() {
             return None;
         }
         let reason = &setback.failure().reason;
@@ -140,7 +152,8 @@ impl Patience {
     }
 }
 
-/// Opens a stream, and waits for it for as long as the cloud says to come back. A connection that breaks ends it.
+/// Opens a stream, or reads one whole, and waits for it for as long as the cloud says to come back. A connection that breaks
+/// ends it.
 ///
 /// # Errors
 /// It cannot be opened, or the cloud refused it for too long.

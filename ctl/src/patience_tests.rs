@@ -94,6 +94,24 @@ fn pauses_grow_and_end_sooner_for_a_lost_cloud_than_for_a_place() {
     }
 }
 
+/// The command ended: it had waited for the place for longer than it waits for a cloud.
+#[test]
+fn what_waits_for_a_place_has_its_whole_patience_with_a_cloud_that_restarts() {
+    let began = Instant::now();
+    let draining = Setback::of(&refusal(&Reason::Draining.into())).expect("worth waiting for");
+    let mut patience = Patience::default();
+    let mut after = |secs, setback: &Setback| patience.next(setback, began + Duration::from_secs(secs)).is_some();
+    assert!(after(0, &full()));
+    assert!(after(600, &draining), "it had waited for something else");
+    assert!(after(610, &full()));
+    // The second restart is not the first one.
+    assert!(after(1_200, &lost()));
+    assert!(after(1_500, &draining));
+    assert!(!after(1_501, &lost()), "a cloud that stays away");
+    assert!(after(3_600, &full()));
+    assert!(!after(3_601, &full()), "the place was waited for from the beginning on");
+}
+
 #[tokio::test]
 async fn a_stream_that_is_refused_for_now_is_opened_when_there_is_room() {
     let tries = std::cell::Cell::new(0);

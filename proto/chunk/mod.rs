@@ -36,6 +36,10 @@ pub const OUTPUT_MAX: usize = 64 * 1024;
 pub const EVENT_MAX: usize = 2 * 1024 * 1024;
 /// Most raw bytes that a decoder accepts: far above what an encoder makes.
 pub const RAW_MAX: usize = 16 * 1024 * 1024;
+/// Most raw bytes that an agent sends, whatever its version: a chunk is closed at 256 KiB, and its last event is one of
+/// [`EVENT_MAX`], or the end, whose outcome stands in the chunk's header too and so within a frame of some 3 MiB.
+pub const SENT_RAW_MAX: usize = 4 * 1024 * 1024;
+const _: () = assert!(SENT_RAW_MAX > SEAL_RAW_BYTES + PAYLOAD_MAX && PAYLOAD_MAX > EVENT_MAX && SENT_RAW_MAX < RAW_MAX);
 /// Most payload bytes that a decoder accepts: stays below the 4 MiB of a gRPC message.
 pub const PAYLOAD_MAX: usize = 3 * 1024 * 1024;
 /// Most events of one chunk. An encoder closes at 256 KiB, and no event has fewer than 4 bytes.

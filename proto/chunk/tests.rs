@@ -178,6 +178,7 @@ fn the_largest_chunk_that_can_be_made_passes_every_limit() {
     });
     let chunk = encoder.seal().unwrap();
     assert!(chunk.payload.len() > EVENT_MAX, "the test lost its point");
+    assert!(chunk.raw_size < SENT_RAW_MAX as u64);
     assert!(chunk.encoded_len() < PAYLOAD_MAX);
     assert!(matches!(
         decode(&chunk).unwrap().last().unwrap().body,

@@ -27,7 +27,10 @@ fn a_follower_goes_on_after_the_cloud_was_stopped_politely() -> Result<()> {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert_eq!(String::from_utf8_lossy(&ended.stdout), "before\nafter\n", "{said}");
-    assert!(said.contains("come back a little later"), "the reason is told: {said}");
+    assert!(
+        said.contains("The cloud is about to stop"),
+        "the reason is told: {said}"
+    );
     Ok(())
 }
 

@@ -17,7 +17,11 @@ use opslink::{locale::Language, problem::Problem};
 use tokio::task::AbortHandle;
 use tonic::{Code, Status};
 
-use super::{Gate, gate::Shown, streams::OpenStream};
+use super::{
+    Gate,
+    gate::Shown,
+    streams::{OpenStream, StreamWeight},
+};
 use crate::{authz::Rpc, status::to_status};
 
 /// Between two looks. With the two seconds that the gate trusts the store ([`super::cache`]) a stream ends within the
@@ -29,7 +33,7 @@ pub struct Hold {
     gate: Gate,
     rpc: Rpc,
     shown: Shown,
-    open: Option<OpenStream>,
+    open: Option<Arc<OpenStream>>,
 }
 
 impl std::fmt::Debug for Hold {
@@ -49,11 +53,16 @@ impl Hold {
     }
 
     /// Keeps a place among the caller's streams.
-    pub(super) fn counted(self, open: OpenStream) -> Self {
+    pub(super) fn counted(self, open: Arc<OpenStream>) -> Self {
         Self {
             open: Some(open),
             ..self
         }
+    }
+
+    /// What makes the stream heavier that this is to hold.
+    pub(crate) fn weight(&self) -> StreamWeight {
+        self.open.as_ref().map(OpenStream::weight).unwrap_or_default()
     }
 
     /// Passes a stream on until its caller may not see it any more.
@@ -116,7 +125,7 @@ fn is_of_the_cloud(code: Code) -> bool {
 struct Passed<T> {
     stream: Option<BoxStream<'static, Result<T, Status>>>,
     /// Its place among those of its caller.
-    open: Option<OpenStream>,
+    open: Option<Arc<OpenStream>>,
     /// Why there is no more, until it was told.
     refused: Option<Problem>,
     /// Whoever waits for more.
@@ -124,7 +133,7 @@ struct Passed<T> {
 }
 
 /// What a stream was and held, to be dropped where nobody waits for it.
-type Rest<T> = (Option<BoxStream<'static, Result<T, Status>>>, Option<OpenStream>);
+type Rest<T> = (Option<BoxStream<'static, Result<T, Status>>>, Option<Arc<OpenStream>>);
 
 impl<T> Passed<T> {
     fn refuse(&mut self, problem: Problem) -> (Rest<T>, Option<Waker>) {

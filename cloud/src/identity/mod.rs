@@ -38,7 +38,9 @@ pub use gate::{Gate, IsLiving};
 pub use hold::Hold;
 pub use origin::SameOrigin;
 pub use standing::{LinkTaken, Standing, Strangers};
-pub(crate) use streams::STREAMS_OF_ONE;
+#[cfg(test)]
+pub(crate) use streams::Streams;
+pub(crate) use streams::{STREAMS_OF_ONE, StreamWeight};
 pub use trail::Trail;
 
 /// What the accept loop knows about a connection; in the extensions of every request.

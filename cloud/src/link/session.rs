@@ -316,6 +316,14 @@ fn check(chunk: &pb::LogChunk) -> Result<AttemptId, Problem> {
             .with("attempt", &chunk.attempt_id)
             .with("detail", detail)
     };
+    if chunk.raw_size > chunk::SENT_RAW_MAX as u64 {
+        let detail = format!(
+            "raw_size is {}; agents send {} at most",
+            chunk.raw_size,
+            chunk::SENT_RAW_MAX
+        );
+        return Err(invalid(chunk::Error::Header(detail)));
+    }
     chunk::check_header(chunk).map_err(invalid)
 }
 

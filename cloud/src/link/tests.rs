@@ -181,7 +181,7 @@ async fn chunks_that_break_the_limits_close_the_link_with_a_reason() {
         ),
         (
             pb::LogChunk {
-                raw_size: u64::MAX,
+                raw_size: opslink::chunk::SENT_RAW_MAX as u64 + 1,
                 ..good.clone()
             },
             Reason::ChunkInvalid,

@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use opslink::{locale::Language, problem::Problem, reason::Reason};
 
 use super::{
+    body::Tab,
     room::{Held, Share},
     sizes::{self, Kind},
 };
@@ -39,15 +40,17 @@ impl Answering {
     /// Takes room for an answer before its handler is called, if it may be large; `None` when there is none.
     pub(super) async fn new(share: Arc<Share>, rpc: Rpc) -> Option<Self> {
         let kind = sizes::kind(rpc);
-        let held = match kind {
-            Kind::List => vec![Arc::clone(&share).take(sizes::LIST).await?],
-            Kind::One | Kind::Stream => Vec::new(),
+        let held = match sizes::before(rpc) {
+            0 => Vec::new(),
+            bytes => vec![Arc::clone(&share).take(bytes).await?],
         };
         Some(Self { share, kind, held })
     }
 
-    /// Passes the handler's answer on, with what it takes of the room.
-    pub(super) async fn pass(mut self, answer: Response, language: Language) -> Response {
+    /// Passes the handler's answer on, with what it takes of the room. What the request had is given back, but for what was
+    /// done: its answer has in it what the request brought.
+    pub(super) async fn pass(mut self, answer: Response, request: Tab, language: Language) -> Response {
+        let request = Some(request).filter(|_| self.kind == Kind::Change);
         // A failure has no body, and streams are counted elsewhere (`identity/streams.rs`).
         if self.kind == Kind::Stream || answer.body().is_end_stream() {
             return answer;
@@ -70,12 +73,13 @@ impl Answering {
             data,
             trailers,
             _held: self.held,
+            _request: request,
         };
         Response::from_parts(parts, Body::new(pieces))
     }
 
-    /// Has the room that this many bytes need. A list that is larger than was thought passes all the same: of one actor
-    /// there are two at most that are.
+    /// Has the room that this many bytes need. What is larger than was thought passes all the same: a list, of which one
+    /// actor has two at most that are, and what was done, which nobody may be told to ask for again.
     async fn fit(&mut self, bytes: usize) -> bool {
         let has: usize = self.held.iter().map(Held::bytes).sum();
         if let Some(held) = self.held.first_mut().filter(|_| has >= bytes) {
@@ -84,10 +88,10 @@ impl Answering {
         }
         let missing = bytes - has;
         let more = match self.kind {
-            Kind::List => self.share.try_take(missing),
+            Kind::List | Kind::Change => self.share.try_take(missing),
             Kind::One | Kind::Stream => Arc::clone(&self.share).take(missing).await,
         };
-        let fits = more.is_some() || self.kind == Kind::List;
+        let fits = more.is_some() || matches!(self.kind, Kind::List | Kind::Change);
         self.held.extend(more);
         fits
     }
@@ -98,6 +102,7 @@ struct Pieces {
     data: Bytes,
     trailers: Option<HeaderMap>,
     _held: Vec<Held>,
+    _request: Option<Tab>,
 }
 
 impl http_body::Body for Pieces {
@@ -145,7 +150,7 @@ mod tests {
         for bytes in [1, LAST, LAST + 1, PIECE + LAST, 3 * PIECE] {
             let answer = answering(&room, Rpc::GetTask)
                 .await
-                .pass(answer(bytes), Language::En)
+                .pass(answer(bytes), Tab::default(), Language::En)
                 .await;
             assert!(answer.extensions().get::<Whole>().is_some());
             let mut body = answer.into_body();
@@ -170,20 +175,39 @@ mod tests {
         let room = Room::of_answers();
         let mut untaken = Vec::new();
         while let Some(answering) = Answering::new(room.share("token:a"), Rpc::ListTasks).await {
-            untaken.push(answering.pass(answer(1 << 20), Language::En).await);
+            untaken.push(answering.pass(answer(1 << 20), Tab::default(), Language::En).await);
             assert!(untaken.len() <= 16);
         }
         // A list takes more before anybody knows how large it is.
         assert_eq!(untaken.len(), 5);
         let created = answering(&room, Rpc::CreateTask)
             .await
-            .pass(answer(100), Language::En)
+            .pass(answer(100), Tab::default(), Language::En)
             .await;
         assert!(created.extensions().get::<Whole>().is_some(), "what is small has room");
         let other = Answering::new(room.share("token:b"), Rpc::ListTasks).await;
         assert!(other.is_some());
         untaken.truncate(3);
         assert!(Answering::new(room.share("token:a"), Rpc::ListTasks).await.is_some());
+    }
+
+    /// It was done, and its caller was told to ask again.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_done_is_told_and_without_room_it_is_not_done() {
+        let room = Room::of_answers();
+        let change = answering(&room, Rpc::RemoveAgent).await;
+        let create = answering(&room, Rpc::CreateTask).await;
+        let _lists = [answering(&room, Rpc::ListTasks).await];
+        let mut untaken = Vec::new();
+        while let Some(held) = room.share("token:a").try_take(1 << 10) {
+            untaken.push(held);
+        }
+        // Nobody asks for room that is not there any more.
+        assert!(Answering::new(room.share("token:a"), Rpc::CreateTask).await.is_none());
+        for (answering, bytes) in [(change, 100), (create, 600 << 10)] {
+            let told = answering.pass(answer(bytes), Tab::default(), Language::En).await;
+            assert!(told.extensions().get::<Whole>().is_some(), "{bytes}");
+        }
     }
 
     /// Eight at once of one caller kept what the others waited for, for five seconds, and failed.
@@ -199,7 +223,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 let read = super::super::body::tests::read(&requests, 100 << 10).await;
                 tokio::task::yield_now().await;
-                let passed = answering.pass(answer(100), Language::En).await;
+                let passed = answering.pass(answer(100), Tab::default(), Language::En).await;
                 read && passed.extensions().get::<Whole>().is_some()
             });
         }
@@ -217,7 +241,7 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..1 {
             let answering = answering(&room, Rpc::ListExecutions).await;
-            answers.push(answering.pass(answer(6 << 20), Language::En).await);
+            answers.push(answering.pass(answer(6 << 20), Tab::default(), Language::En).await);
             assert!(
                 answers
                     .iter()

@@ -247,8 +247,8 @@ async fn known(headers: &Headers, rpc: Rpc, path: &str, request: Request, next: 
         }
     };
     let answer = with_reason(next.run(request).await, path, language);
-    drop((tab, reading));
-    answering.pass(answer, language).await
+    drop(reading);
+    answering.pass(answer, tab, language).await
 }
 
 /// A call that anybody may make: one of ours, or reflection, health, or nothing that there is.

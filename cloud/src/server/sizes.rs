@@ -40,6 +40,8 @@ pub(super) const fn request_max(rpc: Rpc) -> usize {
 pub(super) enum Kind {
     /// One message that is as large as what it is about: a script at most, but for a task on very many agents.
     One,
+    /// The same, of something that was done: whoever asked for it hears of it.
+    Change,
     /// One message with many things in it.
     List,
     /// Messages for as long as there is something to tell.
@@ -51,11 +53,11 @@ pub(super) const fn kind(rpc: Rpc) -> Kind {
         Rpc::Attach | Rpc::WatchAgents | Rpc::WatchTask | Rpc::ReadLog => Kind::Stream,
         Rpc::ListAgents | Rpc::MatchAgents | Rpc::ListJoinTokens | Rpc::ListTokens => Kind::List,
         Rpc::ListAuditEvents | Rpc::ListChunks | Rpc::ListTasks | Rpc::ListExecutions => Kind::List,
-        Rpc::Login | Rpc::Logout | Rpc::GetCurrentUser | Rpc::ChangePassword => Kind::One,
-        Rpc::Join | Rpc::RenewExpired | Rpc::RenewCertificate | Rpc::GetSystemInfo => Kind::One,
-        Rpc::GetAgent | Rpc::SetAgentLabels | Rpc::RemoveAgent => Kind::One,
-        Rpc::CreateJoinToken | Rpc::RevokeJoinToken | Rpc::CreateToken | Rpc::RevokeToken => Kind::One,
-        Rpc::CreateTask | Rpc::GetTask | Rpc::CancelTask | Rpc::RetryTask => Kind::One,
+        Rpc::GetCurrentUser | Rpc::GetSystemInfo | Rpc::GetAgent | Rpc::GetTask => Kind::One,
+        Rpc::Login | Rpc::Logout | Rpc::ChangePassword | Rpc::Join => Kind::Change,
+        Rpc::RenewExpired | Rpc::RenewCertificate | Rpc::SetAgentLabels | Rpc::RemoveAgent => Kind::Change,
+        Rpc::CreateJoinToken | Rpc::RevokeJoinToken | Rpc::CreateToken | Rpc::RevokeToken => Kind::Change,
+        Rpc::CreateTask | Rpc::CancelTask | Rpc::RetryTask => Kind::Change,
     }
 }
 
@@ -76,8 +78,17 @@ pub(super) const fn reads(rpc: Rpc) -> bool {
     }
 }
 
-/// What a list takes before anybody knows how large it is: a page of tasks has this much of them at most.
-pub(super) const LIST: usize = 4 << 20;
+/// What an answer takes before anybody knows how large it is. A page of tasks has 4 MiB of them at most. What was done is
+/// told whatever there is room for, so the room is taken before it is done: a task with the largest script, but of one that
+/// is created, which its request has brought and keeps in its own room.
+pub(super) const fn before(rpc: Rpc) -> usize {
+    match (kind(rpc), rpc) {
+        (Kind::List, _) => 4 << 20,
+        (Kind::Change, Rpc::CancelTask | Rpc::RetryTask) => 1 << 20,
+        (Kind::Change, _) => 16 << 10,
+        (Kind::One | Kind::Stream, _) => 0,
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -48,7 +48,8 @@ impl LogService for Service {
         let to_status = move |problem: Problem| to_status(&problem, language);
         let resource = format!("attempt/{}", request.get_ref().attempt_id);
         let request = decode::read_log(request.into_inner());
-        let pieces = self.engine.read_log(request).await.map_err(to_status)?;
+        let pieces = self.engine.read_log(request, hold.weight()).await;
+        let pieces = pieces.map_err(to_status)?;
         // Only of what there is: the id of nothing is anybody's text.
         self.gate.note(&caller, "task.read_output", resource);
         Ok(Response::new(hold.over(

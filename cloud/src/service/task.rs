@@ -87,7 +87,8 @@ impl TaskService for Service {
         let to_status = move |problem: Problem| to_status(&problem, language);
         let request = decode::watch(request.into_inner()).map_err(to_status)?;
         let reads = (request.output != Output::Nothing).then(|| format!("task/{}", request.task));
-        let watch = self.engine.watch(&caller, request).await.map_err(to_status)?;
+        let watch = self.engine.watch(&caller, request, hold.weight()).await;
+        let watch = watch.map_err(to_status)?;
         // Only of what there is: the id of nothing is anybody's text.
         if let Some(resource) = reads {
             self.gate.note(&caller, "task.read_output", resource);

@@ -14,6 +14,11 @@
 //!
 //! Who is over a deadline is found in an index. Who has been away for too long is not: everything at work is read for it,
 //! so it is asked as seldom as the time allows ([`Patience`]).
+//!
+//! Each is one question for the whole fleet. What the store cannot answer, since a page of it cannot be read, is asked agent
+//! by agent in that look ([`by_agent`]).
+
+mod by_agent;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -30,8 +35,11 @@ use opslink::{
 };
 use tokio::time::Instant;
 
+use self::by_agent::Question;
+pub(super) use self::by_agent::ToldOnce;
 use super::{commit::Commit, machine::Event, presence::Presence, reachable::Reachable};
 use crate::{
+    agents::Directory,
     store::{self, record::Execution},
     work::{Worked, Worker},
 };
@@ -79,11 +87,13 @@ impl Patience {
 /// Ends what does not end by itself.
 pub(super) struct Expiry {
     pub(super) commit: Commit,
+    pub(super) directory: Directory,
     pub(super) presence: Presence,
     pub(super) every: Duration,
     pub(super) reachable: Reachable,
     pub(super) answer_within: Patience,
     pub(super) lost_after: Patience,
+    pub(super) told: ToldOnce,
 }
 
 #[async_trait]
@@ -144,6 +154,11 @@ const fn at_work(execution: &Execution) -> Option<(AgentId, TaskId)> {
 impl Expiry {
     async fn expired(&self) -> store::Result<()> {
         let now = UnixMicros::now();
+        let ended = self.expired_of_all(now).await;
+        self.or_agent_by_agent(ended, Question::Expired(now)).await
+    }
+
+    async fn expired_of_all(&self, now: UnixMicros) -> store::Result<()> {
         let place = |execution: &Execution| Some((execution.queue_deadline?, execution.task_id, execution.agent_id));
         let mut pages = Pages::new();
         while pages.more {
@@ -159,6 +174,13 @@ impl Expiry {
             return Ok(());
         }
         let (began, before) = (Instant::now(), self.answer_within.before());
+        let ended = self.unanswered_of_all(before).await;
+        self.or_agent_by_agent(ended, Question::Unanswered(before)).await?;
+        self.answer_within.looked(began);
+        Ok(())
+    }
+
+    async fn unanswered_of_all(&self, before: UnixMicros) -> store::Result<()> {
         let mut pages = Pages::new();
         while pages.more {
             let stale = self.commit.store.execution_stale(before, pages.after, PAGE).await?;
@@ -166,7 +188,6 @@ impl Expiry {
             let away = self.away(pages.turned(stale, at_work));
             self.commit.change_all(away, |_| vec![Event::Unanswered]).await?;
         }
-        self.answer_within.looked(began);
         Ok(())
     }
 
@@ -175,14 +196,28 @@ impl Expiry {
             return Ok(());
         }
         let (began, before) = (Instant::now(), self.lost_after.before());
+        let ended = self.silent_of_all(before).await;
+        self.or_agent_by_agent(ended, Question::Silent(before)).await?;
+        self.lost_after.looked(began);
+        Ok(())
+    }
+
+    async fn silent_of_all(&self, before: UnixMicros) -> store::Result<()> {
         let mut pages = Pages::new();
         while pages.more {
             let silent = self.commit.store.execution_silent(before, pages.after, PAGE).await?;
             let away = self.away(pages.turned(silent, at_work));
             self.commit.change_all(away, |_| vec![Event::AgentGone]).await?;
         }
-        self.lost_after.looked(began);
         Ok(())
+    }
+
+    /// What a look for all came to; one that will never get further is made agent by agent.
+    async fn or_agent_by_agent(&self, ended: store::Result<()>, question: Question) -> store::Result<()> {
+        match ended {
+            Err(error) if !error.may_pass() => self.agent_by_agent(question, &error).await,
+            ended => ended,
+        }
     }
 
     fn away(&self, mut executions: Vec<Execution>) -> Vec<Execution> {

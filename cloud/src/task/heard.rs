@@ -45,8 +45,10 @@ const BATCH_MAX: usize = 2_048;
 const LINGER: Duration = Duration::from_millis(4);
 /// Between two tries of a write.
 const RETRY: Duration = Duration::from_millis(200);
-/// Tries of a batch after which its words are tried apart, if the store answers.
-const TRIES: usize = 25;
+/// How long a batch is tried as a whole before its words are tried apart, if the store answers.
+const WHOLE_FOR: Duration = Duration::from_secs(5);
+/// How long that is done at once: everybody waits meanwhile.
+const APART_FOR: Duration = Duration::from_secs(5);
 /// Parts of a batch that may fail before all that is left of it waits.
 const FAILURES_MAX: usize = 64;
 /// Words that wait beside the others; beyond them everything waits, and the agents feel it.
@@ -183,15 +185,15 @@ pub(super) async fn run(commit: Commit, links: Links, mut words: mpsc::Receiver<
 /// Applies a batch, however long the store is away. Returns the words that it does not take although it answers, so many at
 /// most.
 async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, room: usize) -> Vec<Heard> {
-    let mut tries = 0;
+    let mut began = Instant::now();
     while let Err(error) = apply(commit, links, &batch).await {
         tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
-        tries += 1;
-        if tries % TRIES == 0 && commit.store.ping().await.is_ok() {
+        if began.elapsed() >= WHOLE_FOR && commit.store.ping().await.is_ok() {
             batch = apart(commit, links, batch).await;
             if batch.len() <= room {
                 return batch;
             }
+            began = Instant::now();
         }
         sleep(RETRY).await;
     }
@@ -201,10 +203,10 @@ async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, room: usi
 /// Applies ever smaller parts of a batch, as long as not too many fail; returns what is left, in its order.
 async fn apart(commit: &Commit, links: &Links, batch: Vec<Heard>) -> Vec<Heard> {
     let mut left = Vec::new();
-    let mut failures = 0;
+    let (mut failures, began) = (0, Instant::now());
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
-        if failures >= FAILURES_MAX {
+        if failures >= FAILURES_MAX || began.elapsed() >= APART_FOR {
             left.extend(part);
             continue;
         }

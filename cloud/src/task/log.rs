@@ -16,10 +16,11 @@ use super::{
     answer::{Page, Piece},
     request::{ListChunks, LogStart, ReadLog},
     spawn_until,
-    unread::{self, Unread},
+    unread::{self, NoPlace, Unread},
 };
 use crate::{
     blocking::off_thread,
+    identity::StreamWeight,
     status::store_problem as problem,
     store::{
         Store,
@@ -64,13 +65,15 @@ impl LogReader {
         })
     }
 
-    /// Sends the stored chunks of an attempt from a place on.
+    /// Sends the stored chunks of an attempt from a place on. Large ones make the stream heavier, and end it where there is
+    /// no room for that.
     ///
     /// # Errors
     /// `ATTEMPT_NOT_FOUND`, or what the store says.
     pub(crate) async fn read_log(
         &self,
         request: ReadLog,
+        weight: StreamWeight,
     ) -> Result<impl Stream<Item = Result<Piece, Problem>> + Send + use<>, Problem> {
         let attempt = self.attempt(&request.attempt).await?;
         let start = match request.start {
@@ -78,7 +81,7 @@ impl LogReader {
             LogStart::Tail(lines) => self.tail_start(attempt, lines).await?,
         };
         let ReadLog { max_chunks, decode, .. } = request;
-        let (out, messages) = unread::queue();
+        let (out, messages) = unread::queue(weight);
         let reader = self.clone();
         // Ends with the stored output, with its caller, or with the engine.
         spawn_until(&self.stop, async move {
@@ -113,8 +116,10 @@ impl LogReader {
                     true => unread::decoded_bytes(&chunk),
                     false => chunk.payload.len(),
                 };
-                let Ok(place) = out.place(bytes).await else {
-                    return Ok(());
+                let place = match out.place(bytes).await {
+                    Ok(place) => place,
+                    Err(NoPlace::Gone) => return Ok(()),
+                    Err(NoPlace::TooHeavy(problem)) => return Err(problem),
                 };
                 if decoded {
                     events = decode_or_tell(&chunk).await;

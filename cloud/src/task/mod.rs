@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::Directory,
-    identity::Caller,
+    identity::{Caller, StreamWeight},
     link::Links,
     signals::{Due, LocalSignals, Told},
     store::{Store, record::Audit},
@@ -73,7 +73,7 @@ use cancel::Cancel;
 use commit::Commit;
 pub use config::Config;
 use dispatch::Dispatch;
-use expiry::{Expiry, Patience};
+use expiry::{Expiry, Patience, ToldOnce};
 use heard::Hearing;
 pub(crate) use info::QUEUE_TTL_DEFAULT_SECS;
 use ingest::Ingest;
@@ -177,11 +177,13 @@ impl Engine {
             Arc::new(removal.clone()),
             Arc::new(Expiry {
                 commit: commit.clone(),
+                directory: directory.clone(),
                 presence: presence.clone(),
                 every: config.reconcile_every,
                 reachable,
                 answer_within: Patience::of(config.answer_within),
                 lost_after: Patience::of(config.lost_after),
+                told: ToldOnce::default(),
             }),
         ];
         for worker in workers {
@@ -258,7 +260,7 @@ impl Engine {
     /// Asks for the end of a task, or of some of its executions. What was begun goes on when the caller goes away.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, that there is no room for a stream as heavy, or what the store says.
     pub(crate) async fn cancel(&self, caller: &Caller, request: CancelTask) -> Result<TaskView, Problem> {
         self.cancel.cancel(caller, request).await
     }
@@ -306,8 +308,9 @@ impl Engine {
         &self,
         caller: &Caller,
         request: WatchTask,
+        weight: StreamWeight,
     ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
-        self.watches.watch(&caller.actor, request).await
+        self.watches.watch(&caller.actor, request, weight).await
     }
 
     /// Lists the chunks of an attempt without their payloads.
@@ -325,8 +328,9 @@ impl Engine {
     pub(crate) async fn read_log(
         &self,
         request: ReadLog,
+        weight: StreamWeight,
     ) -> Result<impl Stream<Item = Result<Piece, Problem>> + Send + use<>, Problem> {
-        self.logs.read_log(request).await
+        self.logs.read_log(request, weight).await
     }
 }
 

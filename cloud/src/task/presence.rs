@@ -109,17 +109,26 @@ impl Presence {
             return;
         }
         let lease_until = UnixMicros::now().plus(LEASE);
-        match store.presence_seen(&self.replica, seen, lease_until).await {
-            Ok(()) => {
-                self.reachable.signs_of_life_taken();
-                // Only those with a link: the map never outgrows the fleet.
-                *written = frames.into_iter().collect();
-            }
-            Err(error) => {
-                self.reachable.begin_anew();
-                tracing::warn!(%error, "signs of life wait for the store");
+        let mut parts = vec![seen];
+        while let Some(mut part) = parts.pop() {
+            match store.presence_seen(&self.replica, part.clone(), lease_until).await {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => {
+                    self.reachable.begin_anew();
+                    tracing::warn!(%error, "signs of life wait for the store");
+                    return;
+                }
+                // One that is never taken keeps nobody else's.
+                Err(_) if part.len() > 1 => {
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
+                }
+                Err(error) => tracing::warn!(agents = ?part, %error, "a sign of life is not taken"),
             }
         }
+        self.reachable.signs_of_life_taken();
+        // Only those with a link: the map never outgrows the fleet.
+        *written = frames.into_iter().collect();
     }
 }
 

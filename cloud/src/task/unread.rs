@@ -7,17 +7,30 @@
 //! 256 KiB read at once · 128 KiB in the queue · 256 KiB encoded · 384 KiB sent and not taken: 1 MiB a stream
 //! ```
 //!
-//! A chunk that is larger than 256 KiB (a large row) is in each of these places alone. A watch keeps beside it some 200 bytes
-//! of each execution of its task (2 MiB of 10,000), 256 KiB of attempts, and a page of 256 executions with their outcomes.
+//! A message that is larger (a large row, the task of a large script) is in each of these places alone. Up to 384 KiB that
+//! is as good as the same: a chunk of ordinary output, 256 KiB and the read that closed it, stays below, unless it is sent
+//! decoded and has thousands of events. One of 3 MiB takes 3.3 MiB in all, as measured, so the first that is larger makes
+//! its stream count as four ([`StreamWeight`]), and ends it where there is no room for that.
+//!
+//! A watch keeps beside it some 200 bytes of each execution of its task, which count too (`watch/opening.rs`), 256 KiB of
+//! attempts, and a page of 256 executions with their outcomes.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::{Stream, StreamExt};
-use opslink::pb;
+use opslink::{
+    chunk::{OUTPUT_MAX, SEAL_RAW_BYTES},
+    pb,
+    problem::Problem,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::Sent;
+use crate::identity::StreamWeight;
 
 /// What may wait: many small messages, or one that is larger.
 const BYTES_MAX: u32 = 128 << 10;
@@ -28,14 +41,28 @@ const MESSAGE_BYTES: usize = 512;
 /// What a decoded event takes beside its payload.
 const EVENT_BYTES: usize = 64;
 
-/// The caller takes nothing any more.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+/// A message above this makes its stream heavier: 384 KiB. A chunk is closed at 256 KiB, so one of ordinary output has less
+/// than 64 KiB more, and what its events take beside their bytes.
+const LARGE_BYTES: usize = SEAL_RAW_BYTES + 2 * OUTPUT_MAX;
+/// What such a stream takes more, in MiB: see the module's doc.
+const LARGE_WEIGHT: usize = 3;
+
+/// Why there is no place for a message.
+#[derive(Debug)]
+pub(super) enum NoPlace {
+    /// The caller takes nothing any more.
+    Gone,
+    /// The stream may not become as heavy as the message makes it.
+    TooHeavy(Problem),
+}
 
 /// The end of the queue where messages are put.
 pub(super) struct Unread<T> {
     messages: mpsc::Sender<Waiting<T>>,
     room: Arc<Semaphore>,
+    weight: StreamWeight,
+    /// It counts as one with large messages.
+    is_large: Arc<AtomicBool>,
 }
 
 impl<T> Clone for Unread<T> {
@@ -43,6 +70,8 @@ impl<T> Clone for Unread<T> {
         Self {
             messages: self.messages.clone(),
             room: Arc::clone(&self.room),
+            weight: self.weight.clone(),
+            is_large: Arc::clone(&self.is_large),
         }
     }
 }
@@ -69,12 +98,14 @@ impl<T> Place<T> {
     }
 }
 
-/// Makes a queue, and the stream of what is taken from it.
-pub(super) fn queue<T: Send + 'static>() -> (Unread<T>, impl Stream<Item = T> + Send + use<T>) {
+/// Makes the queue of a stream, and the stream of what is taken from it.
+pub(super) fn queue<T: Send + 'static>(weight: StreamWeight) -> (Unread<T>, impl Stream<Item = T> + Send + use<T>) {
     let (messages, waiting) = mpsc::channel(MESSAGES_MAX);
     let unread = Unread {
         messages,
         room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
+        weight,
+        is_large: Arc::default(),
     };
     let taken = ReceiverStream::new(waiting).map(|waiting: Waiting<T>| waiting.message);
     (unread, taken)
@@ -84,23 +115,34 @@ impl<T> Unread<T> {
     /// Waits for a place for a message of so many bytes.
     ///
     /// # Errors
-    /// [`Gone`] when the caller is.
-    pub(super) async fn place(&self, bytes: usize) -> Result<Place<T>, Gone> {
+    /// [`NoPlace`]; the stream ends then.
+    pub(super) async fn place(&self, bytes: usize) -> Result<Place<T>, NoPlace> {
+        self.weigh(bytes).map_err(NoPlace::TooHeavy)?;
         let bytes = bytes.saturating_add(MESSAGE_BYTES);
         let bytes = u32::try_from(bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
         let slot = self.messages.clone().reserve_owned().await;
         match (room, slot) {
             (Ok(room), Ok(slot)) => Ok(Place { slot, room }),
-            (Err(_), _) | (_, Err(_)) => Err(Gone),
+            (Err(_), _) | (_, Err(_)) => Err(NoPlace::Gone),
         }
+    }
+
+    /// Makes the stream heavier when this is its first large message.
+    fn weigh(&self, bytes: usize) -> Result<(), Problem> {
+        // A queue has one writer at a time.
+        if bytes > LARGE_BYTES && !self.is_large.load(Ordering::Relaxed) {
+            self.weight.grow(LARGE_WEIGHT)?;
+            self.is_large.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Puts a message of so many bytes into the queue, once there is a place.
     ///
     /// # Errors
-    /// [`Gone`] when the caller is.
-    pub(super) async fn send(&self, message: T, bytes: usize) -> Result<(), Gone> {
+    /// As [`Self::place`].
+    pub(super) async fn send(&self, message: T, bytes: usize) -> Result<(), NoPlace> {
         self.place(bytes).await?.put(message);
         Ok(())
     }
@@ -137,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_nobody_takes_are_bounded_and_a_larger_message_waits_alone() {
-        let (unread, taken) = queue();
+        let (unread, taken) = queue(StreamWeight::default());
         pin_mut!(taken);
         let full = BYTES_MAX as usize - MESSAGE_BYTES;
         unread.send(1, full).await.unwrap();
@@ -160,10 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_a_caller_that_goes_is_told() {
-        let (unread, taken) = queue();
+        let (unread, taken) = queue(StreamWeight::default());
         unread.send(1, BYTES_MAX as usize).await.unwrap();
         let (sent, ()) = tokio::join!(unread.send(2, 0), async { drop(taken) });
-        assert_eq!(sent, Err(Gone));
+        assert!(matches!(sent, Err(NoPlace::Gone)), "{sent:?}");
         unread.closed().await;
     }
 }

@@ -34,10 +34,11 @@ use super::{
     answer::{Sent, TaskView},
     attempts::Attempts,
     request::{Output, WatchTask},
-    unread::{self, Unread},
+    unread::{self, NoPlace, Unread},
     view::{Counts, View},
 };
 use crate::{
+    identity::StreamWeight,
     seats::Seats,
     status::store_problem as problem,
     store::{
@@ -66,6 +67,15 @@ impl From<store::Error> for End {
     }
 }
 
+impl From<NoPlace> for End {
+    fn from(no_place: NoPlace) -> Self {
+        match no_place {
+            NoPlace::Gone => Self::Gone,
+            NoPlace::TooHeavy(problem) => Self::Failed(problem),
+        }
+    }
+}
+
 /// Lets callers watch tasks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Watches {
@@ -78,20 +88,22 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    /// Watches a task for this actor. See the .proto file for the order of the messages.
+    /// Watches a task for this actor. See the .proto file for the order of the messages. A wide task makes the stream
+    /// heavier, and so do large messages.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, that there is no room for a stream as heavy, or what the store says.
     pub(crate) async fn watch(
         &self,
         actor: &str,
         request: WatchTask,
+        weight: StreamWeight,
     ) -> Result<impl Stream<Item = Result<Sent, Problem>> + Send + use<>, Problem> {
         let id = self.view.resolve(&request.task).await?;
         // Before the store is read: see the module's doc.
         let tail = self.tails.subscribe(id);
         let task = self.view.task(id).await?;
-        let (out, messages) = unread::queue();
+        let (out, messages) = unread::queue(weight.clone());
         let mut watch = Watch {
             store: self.view.store.clone(),
             seats: self.seats.clone(),
@@ -116,7 +128,7 @@ impl Watches {
             task_due: None,
             task_sent: Instant::now(),
         };
-        let narrow = watch.begin(&request.agents).await?;
+        let narrow = watch.begin(&request.agents, &weight).await?;
         let follow = request.follow;
         let stop = self.stop.clone();
         // Ends with the watched task, with its caller, or with the engine.
@@ -270,7 +282,7 @@ impl Watch {
 
     async fn send(&self, message: Sent) -> Result<(), End> {
         let bytes = unread::bytes(&message);
-        self.out.send(Ok(message), bytes).await.map_err(|_| End::Gone)
+        self.out.send(Ok(message), bytes).await.map_err(End::from)
     }
 
     /// Keeps what is new about an execution; false when nothing is.

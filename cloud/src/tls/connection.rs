@@ -137,7 +137,7 @@ impl Door {
         // The verifier let the certificate pass: an agent of ours, and a living one.
         let guest = match &certificate {
             Some(_) => {
-                handshake.is_known();
+                handshake.into_known();
                 None
             }
             None => {
@@ -251,7 +251,7 @@ impl Door {
                         return;
                     }
                     if let Some(guest) = guest.take() {
-                        guest.is_known();
+                        guest.into_known();
                     }
                     let actor = standing.actor().unwrap_or_default();
                     member = Some(self.known.enter(Kind::Client, actor, &activity));

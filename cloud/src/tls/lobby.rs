@@ -327,9 +327,9 @@ impl Guest {
     }
 
     /// It has shown something, and is nobody's guest any more.
-    pub(super) fn is_known(mut self) {
+    pub(super) fn into_known(mut self) {
         if let Some(handshake) = self.handshake.take() {
-            handshake.is_known();
+            handshake.into_known();
         }
     }
 

@@ -125,7 +125,7 @@ pub(super) struct Complete {
 
 impl Complete {
     /// Something valid was shown: it is as if this handshake had not been.
-    pub(super) fn is_known(self) {
+    pub(super) fn into_known(self) {
         let mut state = self.slots.lock();
         match state.settle(self.source, self.number) {
             Some(Paid::First) => state.first.give_back(),

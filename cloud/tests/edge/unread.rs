@@ -66,6 +66,10 @@ pub(crate) async fn link(edge: &Edge, agent: &Identity) -> Streaming<pb::AttachR
 }
 
 async fn output(edge: &Edge) -> Output {
+    output_of(edge, CHUNKS, CHUNK_BYTES).await
+}
+
+async fn output_of(edge: &Edge, chunks: u64, chunk_bytes: usize) -> Output {
     let agent = edge.join("worker").await;
     let link = link(edge, &agent).await;
     let (_, operator) = edge.token(Role::Operator, Duration::from_secs(600)).await;
@@ -107,17 +111,17 @@ async fn output(edge: &Edge) -> Output {
         }
     });
     let attempt = attempt.await.expect("a task that is handed over");
-    let chunks = (0..CHUNKS).map(|seq| Chunk {
+    let chunks = (0..chunks).map(|seq| Chunk {
         attempt_id: attempt,
         first_seq: seq,
         event_count: 1,
         first_line: seq,
         line_count: 1,
-        raw_size: CHUNK_BYTES as u64,
+        raw_size: chunk_bytes as u64,
         first_time: UnixMicros(1),
         last_time: UnixMicros(1),
         codec: pb::Codec::Identity.into(),
-        payload: Bytes::from(vec![b'x'; CHUNK_BYTES]),
+        payload: Bytes::from(vec![b'x'; chunk_bytes]),
         outcome: None,
     });
     let appended = store.chunk_append(chunks.collect()).await.unwrap();
@@ -258,4 +262,37 @@ async fn an_unread_stream_ends_with_its_login_too() {
     .await
     .expect("their places");
     assert_eq!(open.len(), OPEN_MAX, "nobody closed them");
+}
+
+/// Forty logs with large events took 134 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_large_events_counts_as_four_and_waits_for_that_much_room() {
+    let edge = Edge::memory().await;
+    let output = output_of(&edge, 1, 4 * CHUNK_BYTES).await;
+    let (_, token) = edge.token(Role::Viewer, Duration::from_secs(600)).await;
+    let channel = edge.plain().await;
+    let mut agents = AgentServiceClient::new(channel.clone());
+    let mut open = Vec::new();
+    for _ in 0..OPEN_MAX - 3 {
+        let request = with_bearer(pb::WatchAgentsRequest {}, &token);
+        open.push(agents.watch_agents(request).await.unwrap());
+    }
+    let mut logs = LogServiceClient::new(channel);
+    let log = logs.read_log(with_bearer(output.log(), &token)).await;
+    let mut log = log.expect("room for a light one").into_inner();
+    let refused = timeout(LIMIT, log.message()).await.expect("in time").unwrap_err();
+    assert_eq!(reason(&refused), "TOO_MANY_STREAMS", "{refused:?}");
+    drop((log, open.pop()));
+    let read = timeout(LIMIT, async {
+        loop {
+            let log = logs.read_log(with_bearer(output.log(), &token)).await;
+            match log.expect("room for a light one").into_inner().message().await {
+                Ok(piece) => return piece,
+                Err(status) => assert_eq!(reason(&status), "TOO_MANY_STREAMS", "{status:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let piece = read.await.expect("room for it").expect("output");
+    assert_eq!(piece.chunk.unwrap().payload.len(), 4 * CHUNK_BYTES);
 }

@@ -8,6 +8,7 @@ use opslink::{
     event::{Event, EventBody},
     pb::{Execution, LogChunk, ReadLogRequest, read_log_request::Start},
 };
+use tonic::{Response, Status};
 
 use crate::{
     app::App,
@@ -142,11 +143,16 @@ async fn tail(client: &Client, execution: &Execution, lines: u64, screen: &mut S
         max_chunks: 0,
         decode: false,
     };
-    let mut stream = patience::opened(async || client.logs().read_log(request.clone()).await).await?;
-    let mut chunks: Vec<LogChunk> = Vec::new();
-    while let Some(answer) = stream.message().await? {
-        chunks.extend(answer.chunk);
-    }
+    // All of it at once: where its output is large, it may be refused in the middle.
+    let read = async || {
+        let mut stream = client.logs().read_log(request.clone()).await?.into_inner();
+        let mut chunks: Vec<LogChunk> = Vec::new();
+        while let Some(answer) = stream.message().await? {
+            chunks.extend(answer.chunk);
+        }
+        Ok::<_, Status>(Response::new(chunks))
+    };
+    let chunks = patience::opened(read).await?;
     let Some(next) = chunks.last().map(chunk::next_seq) else {
         return Ok(Some(0));
     };

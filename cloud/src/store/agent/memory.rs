@@ -86,6 +86,14 @@ impl State {
         agents
     }
 
+    pub(super) fn agent_list_alone(&self) -> Vec<Agent> {
+        let alone = |agent: Agent| Agent {
+            last_seen_at: None,
+            ..agent
+        };
+        self.agent_list().into_iter().map(alone).collect()
+    }
+
     fn living_agent(&mut self, id: &AgentId) -> Result<&mut Agent> {
         self.agents
             .get_mut(id)

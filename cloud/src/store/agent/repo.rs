@@ -18,6 +18,8 @@ reads! {
     fn agent_by_name(name: &str) -> Option<Agent>;
     /// All living agents in name order.
     fn agent_list() -> Vec<Agent>;
+    /// The same without their last signs of life: for whoever cannot read the table of presences.
+    fn agent_list_alone() -> Vec<Agent>;
 }
 
 writes! {

@@ -22,6 +22,9 @@ use crate::store::{
 const SELECT: &str = "SELECT agent.id, agent.name, agent.labels, agent.facts, agent.connections, agent.enrolled_at, \
                       presence.last_seen AS last_seen_at, agent.session_epoch, agent.removed \
                       FROM agent LEFT JOIN presence ON presence.agent_id = agent.id WHERE ";
+/// An agent alone.
+const SELECT_ALONE: &str = "SELECT id, name, labels, facts, connections, enrolled_at, \
+                            CAST(NULL AS bigint) AS last_seen_at, session_epoch, removed FROM agent WHERE ";
 const AGENT: Named = Named::new("agent", &["id"]);
 
 /// The token is consumed by one conditional update, in the transaction that stores the agent.
@@ -117,7 +120,15 @@ pub(super) async fn agent_by_name(db: &impl ConnectionTrait, name: &str) -> Outc
 }
 
 pub(super) async fn agent_list(db: &impl ConnectionTrait) -> Outcome<Vec<Agent>> {
-    let living = Sql::new(db.get_database_backend(), SELECT).text("NOT agent.removed");
+    living(db, SELECT).await
+}
+
+pub(super) async fn agent_list_alone(db: &impl ConnectionTrait) -> Outcome<Vec<Agent>> {
+    living(db, SELECT_ALONE).await
+}
+
+async fn living(db: &impl ConnectionTrait, select: &str) -> Outcome<Vec<Agent>> {
+    let living = Sql::new(db.get_database_backend(), select).text("NOT agent.removed");
     let rows = db.query_all_raw(living.end()).await?;
     let mut agents: Vec<Agent> = readable::<row::Model, Agent>(AGENT, &rows);
     // Sorted here: PostgreSQL's order of texts depends on the database's locale.

@@ -38,9 +38,14 @@ pub(in crate::store) async fn signs_of_life_never_go_back(store: Shared) {
     note(vec![seen(one.id, 2), seen(two.id, 4)])
         .await
         .expect("a late batch");
-    let agents = store.agent_list().await.expect("a list");
-    let last: Vec<_> = agents.into_iter().map(|agent| agent.last_seen_at).collect();
+    let mut agents = store.agent_list().await.expect("a list");
+    let alone = store.agent_list_alone().await.expect("a list");
+    let last: Vec<_> = agents.iter().map(|agent| agent.last_seen_at).collect();
     assert_eq!(last, [Some(later(9)), Some(later(4))]);
+    for agent in &mut agents {
+        agent.last_seen_at = None;
+    }
+    assert_eq!(alone, agents);
     assert_eq!(store.presence_get(stranger).await.expect("a read"), None);
 }
 

@@ -91,7 +91,11 @@ impl<I: Send + Sync, T: Send> Job for Write<I, T> {
         let answer = match (self.result, commit) {
             // The job's own failure says more than that of the batch.
             (Some(Err(failure)), _) => Err(Error::from(failure)),
-            (_, Err(error)) => Err(describe(error)),
+            // Whichever job it was: the others are to be tried again.
+            (_, Err(error)) => Err(match describe(error) {
+                Error::Corrupt { message, .. } => Error::unavailable(message),
+                error => error,
+            }),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(Error::from(Failure::Db(DbErr::Custom(
                 "the operation was not run".to_owned(),

@@ -7,7 +7,7 @@ use opslink::{pb, problem::Problem};
 
 use super::bench::caller;
 use crate::{
-    identity::Caller,
+    identity::{Caller, StreamWeight},
     service::task::{decode, encode},
     task::Engine,
 };
@@ -64,7 +64,15 @@ impl Api {
         &self,
         request: pb::WatchTaskRequest,
     ) -> Result<impl Stream<Item = Result<pb::WatchTaskResponse, Problem>> + Send + use<>, Problem> {
-        let watch = self.0.watch(&caller(), decode::watch(request)?).await?;
+        self.watch_weighing(request, StreamWeight::default()).await
+    }
+
+    pub(super) async fn watch_weighing(
+        &self,
+        request: pb::WatchTaskRequest,
+        weight: StreamWeight,
+    ) -> Result<impl Stream<Item = Result<pb::WatchTaskResponse, Problem>> + Send + use<>, Problem> {
+        let watch = self.0.watch(&caller(), decode::watch(request)?, weight).await?;
         Ok(watch.map(|sent| sent.and_then(encode::sent)))
     }
 
@@ -76,7 +84,15 @@ impl Api {
         &self,
         request: pb::ReadLogRequest,
     ) -> Result<impl Stream<Item = Result<pb::ReadLogResponse, Problem>> + Send + use<>, Problem> {
-        let pieces = self.0.read_log(decode::read_log(request)).await?;
+        self.read_log_weighing(request, StreamWeight::default()).await
+    }
+
+    pub(super) async fn read_log_weighing(
+        &self,
+        request: pb::ReadLogRequest,
+        weight: StreamWeight,
+    ) -> Result<impl Stream<Item = Result<pb::ReadLogResponse, Problem>> + Send + use<>, Problem> {
+        let pieces = self.0.read_log(decode::read_log(request), weight).await?;
         Ok(pieces.map(|piece| piece.map(encode::piece)))
     }
 }

@@ -4,9 +4,10 @@ use std::{path::Path, time::Duration};
 
 use ExecutionState as S;
 use opslink::{
-    id::{AttemptId, TaskId},
+    id::{AgentId, AttemptId, TaskId},
     pb,
     pb::{AttemptPhase, ExecutionState as P},
+    reason::Reason,
     task::ExecutionState,
     time::UnixMicros,
 };
@@ -17,12 +18,14 @@ use super::{
     trouble::{quick, store_queued},
 };
 use crate::{
+    agents::Directory,
+    status::agents_problem,
     store::{
-        Store,
+        Error, Store,
         record::{Execution, Task},
         sql::{
             Options, SqlStore,
-            damage::{DAMAGES, ENTRIES, ROWS, damage, run, zero_pages_with},
+            damage::{DAMAGES, ENTRIES, ROWS, damage, run, zero_page_of, zero_pages_with},
         },
     },
     task::{Config, rollout::LOOK_EVERY},
@@ -234,6 +237,118 @@ async fn a_page_of_executions_that_cannot_be_read_stops_neither_the_fleet_nor_ex
         let over = store_queued(&bench, away, Some(UnixMicros(1))).await;
         bench.until(&over, &[P::Expired]).await;
     }
+}
+
+/// One whose time to start is over, and lies on a page that the disk does not give back, stands in nobody's way.
+#[tokio::test]
+async fn an_overdue_execution_that_cannot_be_read_keeps_nobody_else_from_expiring() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), quick()).await;
+    let mut ids = Vec::new();
+    for (name, tasks) in [("a", 1), ("others", 200), ("b", 1)] {
+        let id = former.join(name).await;
+        // The pages of the others lie between the two.
+        queue_scripts(&store, id, in_ten_minutes(), (tasks, 1)).await;
+        ids.push(id);
+    }
+    let (a, b) = (ids[0], ids[2]);
+    let broken = store.execution_waiting(a, 1).await.unwrap()[0].task_id;
+    let good = store.execution_waiting(b, 1).await.unwrap()[0].task_id.to_string();
+    close(former, store, folder.path()).await;
+    let overdue = |id: AgentId, name: &str| {
+        let id = id.uuid().simple();
+        format!("UPDATE execution SET queue_deadline = 1, agent_name = '{name}' WHERE agent_id = X'{id}'")
+    };
+    assert_eq!(run(folder.path(), &overdue(a, "alone")).await, 1);
+    assert_eq!(run(folder.path(), &overdue(b, "b")).await, 1);
+    // Only the execution itself has its name and its state.
+    let id = broken.uuid();
+    let needles: [&[u8]; 3] = [id.as_bytes(), b"alone", b"queued"];
+    assert!(zero_pages_with(folder.path(), ENTRIES, &needles).await >= 1);
+
+    let store = open(folder.path()).await;
+    let error = store.execution_expired(UnixMicros::now(), None, 10).await.unwrap_err();
+    assert!(!error.may_pass(), "{error}");
+    let bench = Bench::over(store, quick()).await;
+    bench.until(&good, &[P::Expired]).await;
+}
+
+#[tokio::test]
+async fn an_execution_of_a_lost_agent_that_cannot_be_read_keeps_no_other_from_being_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), Config::default()).await;
+    let (mut a, mut b) = (former.joined("alone").await, former.joined("b").await);
+    let (_, broken) = running(&former, &mut a, "alone").await;
+    let away = former.join("away").await;
+    queue_scripts(&store, away, in_ten_minutes(), (200, 1)).await;
+    let (task, _) = running(&former, &mut b, "b").await;
+    drop((a, b));
+    close(former, store, folder.path()).await;
+    let id = broken.uuid();
+    assert!(zero_pages_with(folder.path(), ENTRIES, &[id.as_bytes(), b"alone"]).await >= 1);
+
+    let store = open(folder.path()).await;
+    let error = store.execution_silent(UnixMicros::now(), None, 10).await.unwrap_err();
+    assert!(!error.may_pass(), "{error}");
+    let config = Config {
+        reconcile_every: Duration::from_millis(20),
+        lost_after: Duration::ZERO,
+        ..Config::default()
+    };
+    let bench = Bench::over(store, config).await;
+    assert_eq!(bench.states(&task).await, [P::Running], "agents may still come");
+    bench.engine.submit.presence.reachable().backdate();
+    bench.until(&task, &[P::Lost]).await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_cannot_read_when_agents_were_seen_starts_and_gives_none_of_them_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), Config::default()).await;
+    let mut a = former.joined("a").await;
+    let (task, _) = running(&former, &mut a, "a").await;
+    let id = a.id;
+    drop(a);
+    close(former, store, folder.path()).await;
+    zero_page_of(folder.path(), "presence").await;
+
+    let store = open(folder.path()).await;
+    let error = store.agent_list().await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    let before = UnixMicros::now();
+    let config = Config {
+        lost_after: Duration::from_secs(60),
+        ..quick()
+    };
+    let bench = Bench::over(store, config).await;
+    let seen = bench.directory.get(id).unwrap().last_seen_at;
+    assert!(seen >= Some(before), "it was seen at the start");
+    // Each waits for a look that begins after the one before it.
+    for _ in 0..3 {
+        let over = store_queued(&bench, id, Some(UnixMicros(1))).await;
+        bench.until(&over, &[P::Expired]).await;
+    }
+    assert_eq!(bench.states(&task).await, [P::Running]);
+    // Away for so long since then, it is given up like any other.
+    bench.directory.backdate(id, Duration::from_secs(61));
+    bench.until(&task, &[P::Lost]).await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_cannot_read_its_agents_says_that_its_database_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let former = Bench::over(store.clone(), Config::default()).await;
+    former.join("a").await;
+    close(former, store, folder.path()).await;
+    zero_page_of(folder.path(), "agent").await;
+
+    let store = open(folder.path()).await;
+    let problem = Directory::load(store).await.map_err(agents_problem).unwrap_err();
+    assert_eq!(problem.reason, Reason::DatabaseCorrupt);
 }
 
 /// A task whose time in the queue is over, for an agent that is not here.

@@ -28,7 +28,7 @@ use crate::{
     },
     task::{
         Config,
-        expiry::{Expiry, Patience},
+        expiry::{Expiry, Patience, ToldOnce},
         reachable::Reachable,
     },
     work::Worker,
@@ -52,11 +52,13 @@ fn expiry(bench: &Bench, every: Duration) -> Expiry {
     } = Config::default();
     Expiry {
         commit: bench.engine.submit.commit.clone(),
+        directory: bench.directory.clone(),
         presence: bench.engine.submit.presence.clone(),
         every,
         reachable: Reachable::new(Duration::ZERO),
         answer_within: Patience::of(answer_within),
         lost_after: Patience::of(lost_after),
+        told: ToldOnce::default(),
     }
 }
 

@@ -31,5 +31,6 @@ mod targets;
 mod trouble;
 mod watch_costs;
 mod watching;
+mod weights;
 mod wide;
 mod window;

@@ -59,3 +59,29 @@ async fn signs_of_life_write_no_row_of_an_agent_and_take_no_revision() {
     let labels = store.agent_set_labels(one.id, BTreeMap::new(), audit()).await;
     assert!(labels.is_err(), "{labels:?}");
 }
+
+/// One of them was never taken, and then nobody's was, and nobody who was gone was ever given up.
+#[tokio::test]
+async fn a_sign_of_life_that_is_never_taken_keeps_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().display());
+    let store = SqlStore::open(&url, Options::default()).await.unwrap();
+    let bench = Bench::over(store.clone(), Config::default()).await;
+    let (broken, well) = (bench.joined("broken").await, bench.joined("well").await);
+    let before = store.presence_get(well.id).await.unwrap().unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER refused BEFORE UPDATE ON presence WHEN NEW.agent_id = X'{}' \
+         BEGIN SELECT RAISE(ABORT, 'this row is not written'); END",
+        broken.id.uuid().simple()
+    );
+    run(folder.path(), &trigger).await;
+    let presence = &bench.engine.submit.presence;
+    presence.reachable().backdate();
+    let mut written = HashMap::new();
+    presence
+        .write_signs_of_life(&store, &bench.directory, &mut written)
+        .await;
+    let now = store.presence_get(well.id).await.unwrap().unwrap();
+    assert!(now.lease_until > before.lease_until, "it was written");
+    assert!(presence.reachable().all_could_come());
+}

@@ -21,6 +21,7 @@ use super::{
     bench::{Bench, audit, caller, soon},
 };
 use crate::{
+    identity::StreamWeight,
     signals::Signal,
     store::record::{Execution, Task},
     task::{
@@ -115,7 +116,12 @@ async fn a_large_script_is_sent_once_a_second_however_often_its_task_changes() {
         follow: true,
         all_attempts: false,
     };
-    let messages = bench.engine.0.watch(&caller(), request).await.unwrap();
+    let messages = bench
+        .engine
+        .0
+        .watch(&caller(), request, StreamWeight::default())
+        .await
+        .unwrap();
     let told = Arc::new(Mutex::new(Vec::<BTreeMap<S, u32>>::new()));
     let counts = Arc::clone(&told);
     // Ends with the watch, which ends with the bench.

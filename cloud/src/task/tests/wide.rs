@@ -1,5 +1,7 @@
 //! Watches of tasks on more agents than one page holds.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream::BoxStream};
 use opslink::{
     id::{AgentId, AttemptId, TaskId},
@@ -12,7 +14,10 @@ use opslink::{
 };
 
 use super::bench::{Bench, audit, soon};
-use crate::store::record::{Execution, ExecutionWrite, Task};
+use crate::{
+    identity::{STREAMS_OF_ONE, Streams},
+    store::record::{Execution, ExecutionWrite, Task},
+};
 
 /// Some pages of a watch.
 const WIDTH: usize = 1_000;
@@ -21,8 +26,12 @@ fn name(number: usize) -> String {
     format!("agent-{number:04}")
 }
 
-/// Stores a task on so many agents, behind the engine's back.
 async fn stored(bench: &Bench, state: ExecutionState) -> TaskId {
+    stored_on(bench, WIDTH, state).await
+}
+
+/// Stores a task on so many agents, behind the engine's back.
+async fn stored_on(bench: &Bench, width: usize, state: ExecutionState) -> TaskId {
     let task = Task {
         id: TaskId::new(),
         spec: bytes::Bytes::new(),
@@ -52,7 +61,7 @@ async fn stored(bench: &Bench, state: ExecutionState) -> TaskId {
         output_verified: false,
         revision: 0,
     };
-    let executions: Vec<Execution> = (0..WIDTH).map(execution).collect();
+    let executions: Vec<Execution> = (0..width).map(execution).collect();
     let id = task.id;
     bench.store.task_create(task, executions, audit()).await.unwrap();
     id
@@ -140,4 +149,33 @@ async fn agents_on_the_last_page_are_found_by_name_and_others_are_not() {
     assert_eq!(found.len(), 1);
     let missing = watch(vec![name(0), name(WIDTH)]).await.err().unwrap();
     assert_eq!(missing.reason, Reason::AgentNotFound);
+}
+
+#[tokio::test]
+async fn a_watch_of_ten_thousand_executions_counts_as_three_and_one_of_a_thousand_as_one() {
+    let bench = Bench::new().await;
+    let wide = stored_on(&bench, 10_000, ExecutionState::Succeeded).await;
+    let narrow = stored(&bench, ExecutionState::Succeeded).await;
+    let streams = Arc::new(Streams::default());
+    let open = || streams.open("ann");
+    let watch = async |task, weight| {
+        let request = request(task, pb::OutputMode::Unspecified);
+        bench.engine.watch_weighing(request, weight).await.map(StreamExt::boxed)
+    };
+    let mut light: Vec<_> = (0..STREAMS_OF_ONE - 2).map(|_| open().unwrap()).collect();
+    let own = open().unwrap();
+    drop(watch(narrow, own.weight()).await.expect("it takes no further room"));
+    let refused = watch(wide, own.weight())
+        .await
+        .err()
+        .expect("there is room for one more");
+    assert_eq!(refused.reason, Reason::TooManyStreams);
+
+    drop((own, light.pop()));
+    let own = open().unwrap();
+    let watched = watch(wide, own.weight()).await.expect("there is room for all of it");
+    assert_eq!(open().unwrap_err().reason, Reason::TooManyStreams);
+    drop((own, watched));
+    let free: Vec<_> = (0..3).map(|_| open().unwrap()).collect();
+    assert_eq!(light.len() + free.len(), STREAMS_OF_ONE, "its weight went with it");
 }

@@ -12,6 +12,7 @@ use opslink::{
 
 use super::{End, Watch};
 use crate::{
+    identity::StreamWeight,
     status::store_problem as problem,
     store::record::Execution,
     task::attempts::{self, KEPT_MAX},
@@ -19,6 +20,8 @@ use crate::{
 
 /// Executions that are read at once.
 pub(super) const PAGE: u32 = 256;
+/// Executions that make a watch heavier by 1: what is kept of so many is 1 MiB, at some 200 bytes each.
+const EXECUTIONS_OF_WEIGHT: usize = 5_000;
 
 /// What is sent of all executions, one after the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,16 +33,23 @@ enum Pass {
 }
 
 impl Watch {
-    /// Notes all executions of the task. Returns them when one page holds them all.
+    /// Notes all executions of the task, and has the stream weigh what that takes. Returns them when one page holds them
+    /// all.
     ///
     /// # Errors
-    /// `AGENT_NOT_FOUND` for the first of these names and ids that none of them has, or what the store says.
-    pub(super) async fn begin(&mut self, names: &[String]) -> Result<Option<Vec<Execution>>, Problem> {
+    /// `AGENT_NOT_FOUND` for the first of these names and ids that none of them has, that the stream may not become as
+    /// heavy, or what the store says.
+    pub(super) async fn begin(
+        &mut self,
+        names: &[String],
+        weight: &StreamWeight,
+    ) -> Result<Option<Vec<Execution>>, Problem> {
         let id = self.task.id;
         // Before the executions: what changes while they are read comes again.
         self.last_revision = self.store.task_revision(id).await.map_err(problem)?;
         let mut missing: HashSet<&str> = names.iter().map(String::as_str).collect();
         let mut own = HashSet::new();
+        let mut grown = 0;
         let mut after: Option<String> = None;
         let narrow = loop {
             let page = self
@@ -53,6 +63,11 @@ impl Watch {
                     missing.remove(execution.agent_id.to_string().as_str());
                 }
                 self.note(execution);
+            }
+            let wide = weight_of(self.seen.len());
+            if wide > grown {
+                weight.grow(wide - grown)?;
+                grown = wide;
             }
             self.own_positions(&page, &mut own).await?;
             if is_last(&page) {
@@ -141,6 +156,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// What a watch of so many executions weighs more, rounded: most tasks are on some agents, and count for nothing.
+const fn weight_of(executions: usize) -> usize {
+    (executions + EXECUTIONS_OF_WEIGHT / 2) / EXECUTIONS_OF_WEIGHT
 }
 
 fn is_last(page: &[Execution]) -> bool {

@@ -161,7 +161,7 @@ impl Watch {
             Output::Events => unread::decoded_bytes(chunk),
         };
         // Before it is decoded.
-        let place = self.out.place(bytes).await.map_err(|_| End::Gone)?;
+        let place = self.out.place(bytes).await?;
         let message = match self.output {
             Output::Nothing => return Ok(()),
             Output::Chunks => Sent::Chunk(chunk.clone()),

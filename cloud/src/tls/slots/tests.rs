@@ -214,7 +214,7 @@ async fn a_thousand_agents_behind_one_address_are_no_flood() {
         let held: Vec<Held> = (0..MOST.per_source).filter_map(|_| enter(&slots, "10.0.0.1")).collect();
         assert_eq!(held.len(), MOST.per_source);
         for held in held {
-            held.complete().is_known();
+            held.complete().into_known();
         }
     }
     let state = slots.lock();
