@@ -24,10 +24,12 @@ fn frame(states_size: bool) -> Vec<u8> {
 fn lying() -> Vec<u8> {
     let mut frame = frame(true);
     // RFC 8878, 3.1.1.1: magic number, descriptor, window unless all is one segment, size.
-    assert_eq!(frame[4] >> 6, 2, "a size of 4 bytes");
-    let at = if frame[4] & 0b0010_0000 == 0 { 6 } else { 5 };
-    assert_eq!(frame[at..at + 4], (BOMB as u32).to_le_bytes());
-    frame[at..at + 4].copy_from_slice(&(SAID as u32).to_le_bytes());
+    let descriptor = *frame.get(4).unwrap();
+    assert_eq!(descriptor >> 6, 2, "a size of 4 bytes");
+    let at = if descriptor & 0b0010_0000 == 0 { 6 } else { 5 };
+    let size = frame.get_mut(at..at + 4).unwrap();
+    assert_eq!(size, (BOMB as u32).to_le_bytes());
+    size.copy_from_slice(&(SAID as u32).to_le_bytes());
     frame
 }
 

@@ -149,7 +149,7 @@ async fn what_cannot_be_ended_hides_nobody_behind_it_however_much_there_is() {
         attempt_id: None,
         attempt_number: 0,
         // Few deadlines, as a wide task has them.
-        queue_deadline: Some(UnixMicros(1 + i64::from(number % 2 == 0))),
+        queue_deadline: Some(UnixMicros(1 + i64::from(number.is_multiple_of(2)))),
         cancel_requested: false,
         started_at: None,
         finished_at: None,
