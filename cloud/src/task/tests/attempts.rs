@@ -21,6 +21,7 @@ use prost::Message;
 use super::{
     asks_little::Counter,
     bench::{Agent, Bench, audit, caller, on, soon},
+    records,
 };
 use crate::{
     store::{
@@ -45,33 +46,16 @@ async fn stored(store: &Store, agents: &[(AgentId, String)], number: u32) -> Tas
         ..Default::default()
     };
     let task = Task {
-        id: TaskId::new(),
         spec: spec.encode_to_vec().into(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
         queue_ttl_secs: Some(600),
-        created_by: "ann".to_owned(),
-        created_at: UnixMicros::now(),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
+        ..records::task()
     };
     let execution = |(agent_id, agent_name): &(AgentId, String)| Execution {
-        task_id: task.id,
-        agent_id: *agent_id,
-        agent_name: agent_name.clone(),
         state: S::Failed,
         attempt_id: Some(AttemptId::new()),
         attempt_number: number,
-        queue_deadline: None,
-        cancel_requested: false,
-        started_at: None,
         finished_at: Some(UnixMicros(1)),
-        outcome: None,
-        output_verified: false,
-        revision: 0,
+        ..records::waiting(task.id, *agent_id, agent_name.clone())
     };
     let executions = agents.iter().map(execution).collect();
     let id = task.id;

@@ -9,16 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use opslink::{
-    id::{AgentId, TaskId},
-    pb,
-    task::ExecutionState,
-    time::UnixMicros,
-};
+use opslink::{id::AgentId, pb, time::UnixMicros};
 use prost::Message;
 use tokio::time::sleep;
 
-use super::bench::{Bench, audit, soon};
+use super::{
+    bench::{Bench, audit, soon},
+    records,
+};
 use crate::{
     store::{
         Result, Store,
@@ -96,33 +94,12 @@ pub(super) async fn queue_scripts(
     let spec: bytes::Bytes = spec.encode_to_vec().into();
     for _ in 0..tasks {
         let task = Task {
-            id: TaskId::new(),
             spec: spec.clone(),
-            selector: bytes::Bytes::new(),
-            max_parallel: 0,
-            max_failures: 0,
-            queue_ttl_secs: None,
-            created_by: "ann".to_owned(),
-            created_at: UnixMicros::now(),
-            request_id: None,
-            request_hash: Vec::new(),
-            reason: String::new(),
-            cancel_requested: false,
+            ..records::task()
         };
         let execution = Execution {
-            task_id: task.id,
-            agent_id: agent,
-            agent_name: "web".to_owned(),
-            state: ExecutionState::Queued,
-            attempt_id: None,
-            attempt_number: 0,
             queue_deadline: Some(deadline),
-            cancel_requested: false,
-            started_at: None,
-            finished_at: None,
-            outcome: None,
-            output_verified: false,
-            revision: 0,
+            ..records::waiting(task.id, agent, "web")
         };
         store.task_create(task, vec![execution], audit()).await.unwrap();
     }

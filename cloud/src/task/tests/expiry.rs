@@ -9,16 +9,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use opslink::{
-    id::{AgentId, TaskId},
-    task::ExecutionState,
-    time::UnixMicros,
-};
+use opslink::{id::AgentId, time::UnixMicros};
 use tokio::time::sleep;
 
 use super::{
     asks_little::Counter,
     bench::{Bench, audit, soon},
+    records,
 };
 use crate::{
     store::{
@@ -128,34 +125,13 @@ async fn what_cannot_be_ended_hides_nobody_behind_it_however_much_there_is() {
     let store = Store::from(MemoryStore::with_faults(broken.clone()));
     let bench = still(store.clone()).await;
     let task = Task {
-        id: TaskId::new(),
-        spec: bytes::Bytes::new(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
-        queue_ttl_secs: None,
-        created_by: "ann".to_owned(),
         created_at: UnixMicros(1),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
+        ..records::task()
     };
     let waiting = |number: usize| Execution {
-        task_id: task.id,
-        agent_id: AgentId::new(),
-        agent_name: format!("agent-{number:04}"),
-        state: ExecutionState::Queued,
-        attempt_id: None,
-        attempt_number: 0,
         // Few deadlines, as a wide task has them.
         queue_deadline: Some(UnixMicros(1 + i64::from(number.is_multiple_of(2)))),
-        cancel_requested: false,
-        started_at: None,
-        finished_at: None,
-        outcome: None,
-        output_verified: false,
-        revision: 0,
+        ..records::waiting(task.id, AgentId::new(), format!("agent-{number:04}"))
     };
     let executions = (0..ALL).map(waiting).collect();
     // The cloud's own look finds nothing, and the next is tomorrow.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opslink::{
-    id::{AgentId, AttemptId, TaskId},
+    id::{AgentId, AttemptId},
     pb::ExecutionState as P,
     task::ExecutionState,
     time::UnixMicros,
@@ -11,13 +11,11 @@ use opslink::{
 
 use super::{
     bench::{Bench, audit},
+    records,
     trouble::quick,
 };
 use crate::{
-    store::{
-        Store,
-        record::{Execution, Task},
-    },
+    store::{Store, record::Execution},
     task::Config,
 };
 
@@ -26,34 +24,13 @@ const PAGE: usize = 1_000;
 
 /// Hands a task over that was to be answered long ago.
 async fn hand_over(store: &Store, agent: AgentId) -> String {
-    let task = Task {
-        id: TaskId::new(),
-        spec: bytes::Bytes::new(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
-        queue_ttl_secs: None,
-        created_by: "ann".to_owned(),
-        created_at: UnixMicros::now(),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
-    };
+    let task = records::task();
     let execution = Execution {
-        task_id: task.id,
-        agent_id: agent,
-        agent_name: "somebody".to_owned(),
         state: ExecutionState::Dispatched,
         attempt_id: Some(AttemptId::new()),
         attempt_number: 1,
         queue_deadline: Some(UnixMicros(1)),
-        cancel_requested: false,
-        started_at: None,
-        finished_at: None,
-        outcome: None,
-        output_verified: false,
-        revision: 0,
+        ..records::waiting(task.id, agent, "somebody")
     };
     let id = task.id.to_string();
     store.task_create(task, vec![execution], audit()).await.unwrap();

@@ -7,12 +7,12 @@ use std::sync::{
 
 use async_trait::async_trait;
 use opslink::{
-    id::{AgentId, AttemptId, TaskId},
+    id::{AgentId, AttemptId},
     task::ExecutionState,
     time::UnixMicros,
 };
 
-use super::bench::audit;
+use super::{bench::audit, records};
 use crate::{
     agents::Directory,
     store::{
@@ -40,33 +40,17 @@ impl Faults for Questions {
 /// Stores a task that has ended on so many agents, the last of them at this time.
 async fn finished(store: &Store, agents: i64, last_end: i64) {
     let task = Task {
-        id: TaskId::new(),
-        spec: bytes::Bytes::new(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
-        queue_ttl_secs: None,
-        created_by: "ann".to_owned(),
         created_at: UnixMicros(1),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
+        ..records::task()
     };
     let execution = |number| Execution {
-        task_id: task.id,
-        agent_id: AgentId::new(),
-        agent_name: format!("agent-{number:04}"),
         state: ExecutionState::Succeeded,
         attempt_id: Some(AttemptId::new()),
         attempt_number: 1,
-        queue_deadline: None,
-        cancel_requested: false,
         started_at: Some(UnixMicros(1)),
         finished_at: Some(UnixMicros(last_end - number)),
-        outcome: None,
         output_verified: true,
-        revision: 0,
+        ..records::waiting(task.id, AgentId::new(), format!("agent-{number:04}"))
     };
     let executions = (0..agents).map(execution).collect();
     store.task_create(task, executions, audit()).await.unwrap();

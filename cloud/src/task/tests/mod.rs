@@ -22,6 +22,7 @@ mod left_alone;
 mod left_undone;
 mod lists;
 mod reconnect;
+mod records;
 mod road;
 mod rollout;
 mod sent_once;

@@ -7,18 +7,13 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
-use opslink::{
-    id::{AgentId, TaskId},
-    pb,
-    pb::watch_task_response::Event,
-    task::ExecutionState as S,
-    time::UnixMicros,
-};
+use opslink::{id::AgentId, pb, pb::watch_task_response::Event, task::ExecutionState as S};
 use tokio::time::sleep;
 
 use super::{
     asks_little::Counter,
     bench::{Bench, audit, caller, soon},
+    records,
 };
 use crate::{
     identity::StreamWeight,
@@ -65,34 +60,10 @@ async fn a_watch_that_catches_up_stands_behind_the_other_watches_of_its_actor() 
 /// A task with the largest script that waits for so many agents.
 fn large(agents: u64) -> (Task, Vec<Execution>) {
     let task = Task {
-        id: TaskId::new(),
         spec: vec![b'x'; 512 << 10].into(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
-        queue_ttl_secs: None,
-        created_by: "ann".to_owned(),
-        created_at: UnixMicros::now(),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
+        ..records::task()
     };
-    let execution = |number| Execution {
-        task_id: task.id,
-        agent_id: AgentId::new(),
-        agent_name: format!("agent-{number:04}"),
-        state: S::Queued,
-        attempt_id: None,
-        attempt_number: 0,
-        queue_deadline: None,
-        cancel_requested: false,
-        started_at: None,
-        finished_at: None,
-        outcome: None,
-        output_verified: false,
-        revision: 0,
-    };
+    let execution = |number| records::waiting(task.id, AgentId::new(), format!("agent-{number:04}"));
     let executions = (0..agents).map(execution).collect();
     (task, executions)
 }

@@ -10,13 +10,15 @@ use opslink::{
     problem::Problem,
     reason::Reason,
     task::ExecutionState,
-    time::UnixMicros,
 };
 
-use super::bench::{Bench, audit, soon};
+use super::{
+    bench::{Bench, audit, soon},
+    records,
+};
 use crate::{
     identity::{STREAMS_OF_ONE, Streams},
-    store::record::{Execution, ExecutionWrite, Task},
+    store::record::{Execution, ExecutionWrite},
 };
 
 /// Some pages of a watch.
@@ -32,34 +34,12 @@ async fn stored(bench: &Bench, state: ExecutionState) -> TaskId {
 
 /// Stores a task on so many agents, behind the engine's back.
 async fn stored_on(bench: &Bench, width: usize, state: ExecutionState) -> TaskId {
-    let task = Task {
-        id: TaskId::new(),
-        spec: bytes::Bytes::new(),
-        selector: bytes::Bytes::new(),
-        max_parallel: 0,
-        max_failures: 0,
-        queue_ttl_secs: None,
-        created_by: "ann".to_owned(),
-        created_at: UnixMicros::now(),
-        request_id: None,
-        request_hash: Vec::new(),
-        reason: String::new(),
-        cancel_requested: false,
-    };
+    let task = records::task();
     let execution = |number| Execution {
-        task_id: task.id,
-        agent_id: AgentId::new(),
-        agent_name: name(number),
         state,
         attempt_id: state.is_terminal().then(AttemptId::new),
         attempt_number: u32::from(state.is_terminal()),
-        queue_deadline: None,
-        cancel_requested: false,
-        started_at: None,
-        finished_at: None,
-        outcome: None,
-        output_verified: false,
-        revision: 0,
+        ..records::waiting(task.id, AgentId::new(), name(number))
     };
     let executions: Vec<Execution> = (0..width).map(execution).collect();
     let id = task.id;
