@@ -159,6 +159,11 @@ impl Directory {
         self.read().by_name.values().copied().collect()
     }
 
+    /// Number of agents.
+    pub(crate) fn size(&self) -> usize {
+        self.read().by_id.len()
+    }
+
     /// Number of agents, and how many of them are online.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.read();

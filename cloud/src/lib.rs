@@ -1,7 +1,7 @@
 //! The OpsLink cloud: one TLS port for agents, people and programs; a task goes out, one event stream comes back.
 //!
 //! Start reading at [`server`]: it wires everything together, top-down. The services in [`service`] are thin:
-//! decode, authorize ([`identity::Gate`]), call, encode. This crate never knows the agent crate.
+//! gate ([`identity::Gate`]), decode, call, encode. This crate never knows the agent crate.
 
 pub mod agents;
 pub mod authz;

@@ -5,6 +5,7 @@ mod answer;
 mod background;
 mod body;
 mod first_login;
+mod going;
 mod headers;
 mod prepare;
 mod private;

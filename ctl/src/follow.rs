@@ -14,7 +14,7 @@ use opslink::{
         watch_task_response::Event,
     },
 };
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -142,6 +142,13 @@ impl Cut {
         Setback::of(status).map_or_else(Self::Fatal, Self::Again)
     }
 
+    const fn setback(&self) -> Option<&Setback> {
+        match self {
+            Self::Again(setback) => Some(setback),
+            Self::Complete | Self::Unread | Self::Fatal(_) => None,
+        }
+    }
+
     /// The connection is gone, or of no use, as this side sees it.
     const fn lost(failure: Failure) -> Self {
         Self::Again(Setback::Lost(failure))
@@ -158,7 +165,7 @@ impl Follower<'_> {
                 Err(status) => Cut::of(&status),
             };
             if heard {
-                patience.heard();
+                patience.heard(cut.setback());
             }
             match cut {
                 Cut::Complete => {
@@ -200,7 +207,12 @@ impl Follower<'_> {
         Ok(client.tasks().watch_task(request).await?.into_inner())
     }
 
-    async fn stream(&mut self, mut stream: Streaming<WatchTaskResponse>, heard: &mut bool) -> Cut {
+    /// Shows what comes. `heard` becomes true with the first of it that is new: each stream begins with what was told before.
+    async fn stream(
+        &mut self,
+        mut stream: impl Stream<Item = Result<WatchTaskResponse, Status>> + Unpin,
+        heard: &mut bool,
+    ) -> Cut {
         let mut silent_since = Instant::now();
         loop {
             let message = if self.screen.as_ref().is_some_and(Screen::is_waiting) {
@@ -227,15 +239,16 @@ impl Follower<'_> {
                     ));
                 }
             };
-            *heard = true;
             silent_since = Instant::now();
-            if let Err(cut) = self.message(message).await {
-                return cut;
+            match self.message(message).await {
+                Ok(is_new) => *heard |= is_new,
+                Err(cut) => return cut,
             }
         }
     }
 
-    async fn message(&mut self, message: WatchTaskResponse) -> Result<(), Cut> {
+    /// Takes a message in; false when it says nothing new.
+    async fn message(&mut self, message: WatchTaskResponse) -> Result<bool, Cut> {
         match message.event {
             Some(Event::Task(task)) => {
                 let had_spec = self.progress.task.spec.is_some();
@@ -244,24 +257,28 @@ impl Follower<'_> {
                     self.set_script();
                 }
                 self.observer.changed(self.progress, None);
+                Ok(false)
             }
             Some(Event::Execution(execution)) => {
                 let agent_id = execution.agent_id.clone();
-                self.progress.update(execution);
+                let is_new = self.progress.update(execution);
                 self.observer.changed(self.progress, Some(&agent_id));
+                Ok(is_new)
             }
-            Some(Event::Chunk(chunk)) => return self.chunk(chunk).await,
+            Some(Event::Chunk(chunk)) => self.chunk(chunk).await,
+            // All is well, and nothing happens.
+            Some(Event::Heartbeat(_)) => Ok(true),
             // Asked for chunks, not for events.
-            Some(Event::Events(_) | Event::Heartbeat(_)) | None => {}
+            Some(Event::Events(_)) | None => Ok(false),
         }
-        Ok(())
     }
 
-    async fn chunk(&mut self, chunk: LogChunk) -> Result<(), Cut> {
+    /// Shows a chunk; false when it was shown before.
+    async fn chunk(&mut self, chunk: LogChunk) -> Result<bool, Cut> {
         let wanted = self.watch.positions.get(&chunk.attempt_id).copied().unwrap_or_default();
         let end = next_seq(&chunk);
         if end <= wanted {
-            return Ok(());
+            return Ok(false);
         }
         if chunk.first_seq > wanted {
             // A gap is never shown as if it were none: ask again from where we are.
@@ -276,7 +293,7 @@ impl Follower<'_> {
         if chunk.event_count == 1 && chunk.outcome.is_some() {
             // The end alone: nothing to show, and no helper thread to wake for it.
             self.watch.positions.insert(attempt_id, end);
-            return Ok(());
+            return Ok(true);
         }
         self.used = true;
         let agent = self
@@ -287,7 +304,7 @@ impl Follower<'_> {
         self.with_screen(move |screen| screen.chunk(&agent, &chunk, wanted))
             .await?;
         self.watch.positions.insert(attempt_id, end);
-        Ok(())
+        Ok(true)
     }
 
     async fn tick(&mut self) -> Result<(), Cut> {
@@ -350,6 +367,45 @@ impl Follower<'_> {
                 "OUTPUT_DAMAGED",
                 &[("detail", &error.to_string())],
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opslink::pb::Execution;
+
+    use super::*;
+
+    /// The opening of a watch, and no more.
+    fn opening() -> Vec<Result<WatchTaskResponse, Status>> {
+        let execution = Execution {
+            agent_id: "a".to_owned(),
+            ..Execution::default()
+        };
+        [Event::Task(Task::default()), Event::Execution(execution)]
+            .map(|event| Ok(WatchTaskResponse { event: Some(event) }))
+            .into_iter()
+            .chain([Err(Status::unavailable("gone"))])
+            .collect()
+    }
+
+    /// Every try began with the task, so each was the first, at once, and said so.
+    #[tokio::test]
+    async fn a_stream_that_ends_behind_what_was_told_before_has_brought_nothing() {
+        let mut progress = Progress::default();
+        let mut follower = Follower {
+            watch: Watch::default(),
+            progress: &mut progress,
+            screen: None,
+            observer: &mut (),
+            used: false,
+        };
+        for is_new in [true, false] {
+            let mut heard = false;
+            let cut = follower.stream(tokio_stream::iter(opening()), &mut heard).await;
+            assert!(matches!(cut, Cut::Again(_)));
+            assert_eq!(heard, is_new);
         }
     }
 }

@@ -53,6 +53,11 @@ impl Setback {
         self.failure().reason == Reason::TooManyStreams.code()
     }
 
+    /// The cloud has no room for what was asked, and may have none the next time either.
+    fn is_for_room(&self) -> bool {
+        self.is_for_a_place() || self.failure().reason == Reason::Overloaded.code()
+    }
+
     fn patience(&self) -> Duration {
         match self.is_for_a_place() {
             true => PATIENCE_FOR_A_PLACE,
@@ -102,9 +107,16 @@ struct Step {
 }
 
 impl Patience {
-    /// Something worked: whatever goes wrong next is new.
-    pub(crate) fn heard(&mut self) {
-        self.0 = None;
+    /// Something worked: whatever goes wrong next is new. If it is a refusal for want of room, only the time begins anew:
+    /// a stream may come as far each time, and each try costs the cloud as much as the first.
+    pub(crate) fn heard(&mut self, then: Option<&Setback>) {
+        match (&mut self.0, then) {
+            (Some(trouble), Some(setback)) if setback.is_for_room() => {
+                trouble.no_place_since = None;
+                trouble.away_since = None;
+            }
+            (trouble, _) => *trouble = None,
+        }
     }
 
     /// Says what is the matter, once, and waits until the next try is due.

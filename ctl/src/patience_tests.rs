@@ -70,8 +70,20 @@ fn each_thing_is_said_once_until_something_works() {
     assert!(words(&mut patience, &full(), now).is_none());
     assert!(words(&mut patience, &lost(), now).is_some(), "something else");
     assert!(words(&mut patience, &full(), now).is_none());
-    patience.heard();
+    patience.heard(Some(&lost()));
     assert!(words(&mut patience, &full(), now).is_some());
+}
+
+/// Each try brought a line of another agent, and the same refusal: a warning ten times a second.
+#[test]
+fn what_is_refused_after_something_worked_is_not_said_again_and_is_waited_for_anew() {
+    let (mut patience, began) = (Patience::default(), Instant::now());
+    let first = patience.next(&full(), began).expect("not yet enough");
+    let later = began + 2 * PATIENCE_FOR_A_PLACE;
+    patience.heard(Some(&full()));
+    let second = patience.next(&full(), later).expect("its time began anew");
+    assert_eq!(second.words, None);
+    assert!(second.pause > first.pause);
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl Progress {
         progress
     }
 
-    /// Takes a newer state of an execution.
-    pub(crate) fn update(&mut self, execution: Execution) {
+    /// Takes a state of an execution in; false when it is the one that was known.
+    pub(crate) fn update(&mut self, execution: Execution) -> bool {
         for attempt in &execution.attempts {
             self.attempts.insert(attempt.id.clone(), execution.agent_name.clone());
         }
@@ -53,7 +53,10 @@ impl Progress {
             self.attempts
                 .insert(execution.attempt_id.clone(), execution.agent_name.clone());
         }
-        self.executions.insert(execution.agent_id.clone(), execution);
+        let agent_id = execution.agent_id.clone();
+        let is_new = self.executions.get(&agent_id) != Some(&execution);
+        self.executions.insert(agent_id, execution);
+        is_new
     }
 
     /// Returns the name of the agent that makes an attempt.

@@ -1,5 +1,6 @@
 //! Modules that decide and do nothing else: no runtime, no clock, no database, no files, no luck, however imported, and
-//! nobody beside themselves who has them.
+//! nobody beside themselves who has them. But one: admission asks the policy, which looks up the program of a task on disk
+//! when it lists programs.
 
 use std::{collections::BTreeSet, fs};
 
@@ -105,6 +106,17 @@ const IMPURE: &[&str] = &[
     "std::time::SystemTime::now",
     // Of an `Instant` or a `SystemTime`: it asks for the time.
     ".elapsed",
+    // Of a `Path`: it asks the disk.
+    ".canonicalize",
+    ".exists",
+    ".is_dir",
+    ".is_file",
+    ".is_symlink",
+    ".metadata",
+    ".read_dir",
+    ".read_link",
+    ".symlink_metadata",
+    ".try_exists",
     "crate::policy::Policy::load",
     "gloo_timers",
     "js_sys",
@@ -236,6 +248,29 @@ fn an_impure_module_is_found_whatever_its_imports_are_called() {
         fn f(at: Instant) -> io::Result<()> { g(at) }
         #[cfg(test)] mod tests { use std::fs; }";
     assert_eq!(impure(innocent), Vec::<String>::new());
+}
+
+#[test]
+fn a_look_at_the_disk_that_a_path_takes_is_found() {
+    let impure = |text: &str| impure("agent/src", &["link", "admission"], text).len();
+    for method in [
+        "canonicalize",
+        "exists",
+        "is_dir",
+        "is_file",
+        "is_symlink",
+        "metadata",
+        "read_dir",
+        "read_link",
+        "symlink_metadata",
+        "try_exists",
+    ] {
+        for call in [format!("at.{method}()"), format!("g!(at.{method}())")] {
+            assert_eq!(impure(&format!("fn f(at: &Path) {{ {call}; }}")), 1, "{call}");
+        }
+    }
+    let innocent = "use std::path::Path; fn f(at: &Path, exists: bool) { g!(exists, at.parent()); at.join(name); }";
+    assert_eq!(impure(innocent), 0);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! ```text
 //! <state>/fence                 every attempt that was taken; synced before anything of it runs
 //! <state>/attempts/<attempt id>/
-//!     state     append-only records: received(the signed envelope as it came, boot id), started(pid, start time, boot id),
-//!               ended(outcome)
+//!     state     append-only records: received(the signed envelope as it came, boot id), permitted(program, variables),
+//!               started(pid, start time, boot id), ended(outcome)
 //!     chunks    append-only encoded pb::LogChunk; more in chunks.<first event>, a new one every 8 MiB
 //!     cancel    empty; present once somebody asked for the end of the attempt
 //!     scratch/  the executor's own files

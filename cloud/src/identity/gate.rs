@@ -25,7 +25,7 @@ use super::{
     credential::{self, Credential},
     hold::Hold,
     lookup::Lookup,
-    streams::Streams,
+    streams::{Kept, Streams},
 };
 use crate::{
     authz::{Principal, Rpc},
@@ -195,7 +195,8 @@ impl Gate {
     pub fn hold_of<T>(&self, caller: &Caller, request: &Request<T>, rpc: Rpc) -> Result<Hold, Status> {
         let hold = self.hold(request, rpc);
         let open = self.streams.open(&caller.actor);
-        open.map(|open| hold.counted(open))
+        let kept = request.extensions().get::<Kept>().cloned().unwrap_or_default();
+        open.map(|open| hold.counted(open, kept))
             .map_err(|problem| to_status(&problem, language(request.metadata())))
     }
 

@@ -6,6 +6,7 @@
 //! for the caller is let go, and so is the stream's place among those of its caller ([`super::streams`]).
 
 use std::{
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -20,7 +21,7 @@ use tonic::{Code, Status};
 use super::{
     Gate,
     gate::Shown,
-    streams::{OpenStream, StreamWeight},
+    streams::{Kept, OpenStream, StreamWeight},
 };
 use crate::{authz::Rpc, status::to_status};
 
@@ -33,7 +34,7 @@ pub struct Hold {
     gate: Gate,
     rpc: Rpc,
     shown: Shown,
-    open: Option<Arc<OpenStream>>,
+    kept: Kept,
 }
 
 impl std::fmt::Debug for Hold {
@@ -43,26 +44,24 @@ impl std::fmt::Debug for Hold {
 }
 
 impl Hold {
-    pub(super) const fn new(gate: Gate, rpc: Rpc, shown: Shown) -> Self {
+    pub(super) fn new(gate: Gate, rpc: Rpc, shown: Shown) -> Self {
         Self {
             gate,
             rpc,
             shown,
-            open: None,
+            kept: Kept::default(),
         }
     }
 
-    /// Keeps a place among the caller's streams.
-    pub(super) fn counted(self, open: Arc<OpenStream>) -> Self {
-        Self {
-            open: Some(open),
-            ..self
-        }
+    /// Keeps a place among the caller's streams, where the answer keeps it too.
+    pub(super) fn counted(self, open: Arc<OpenStream>, kept: Kept) -> Self {
+        kept.keep(open);
+        Self { kept, ..self }
     }
 
     /// What makes the stream heavier that this is to hold.
     pub(crate) fn weight(&self) -> StreamWeight {
-        self.open.as_ref().map(OpenStream::weight).unwrap_or_default()
+        self.kept.weight()
     }
 
     /// Passes a stream on until its caller may not see it any more.
@@ -74,7 +73,7 @@ impl Hold {
         let language = self.shown.language();
         let passed = Arc::new(Mutex::new(Passed {
             stream: Some(stream.boxed()),
-            open: self.open.take(),
+            kept: mem::take(&mut self.kept),
             refused: None,
             reader: None,
         }));
@@ -125,7 +124,7 @@ fn is_of_the_cloud(code: Code) -> bool {
 struct Passed<T> {
     stream: Option<BoxStream<'static, Result<T, Status>>>,
     /// Its place among those of its caller.
-    open: Option<Arc<OpenStream>>,
+    kept: Kept,
     /// Why there is no more, until it was told.
     refused: Option<Problem>,
     /// Whoever waits for more.
@@ -138,7 +137,7 @@ type Rest<T> = (Option<BoxStream<'static, Result<T, Status>>>, Option<Arc<OpenSt
 impl<T> Passed<T> {
     fn refuse(&mut self, problem: Problem) -> (Rest<T>, Option<Waker>) {
         self.refused = Some(problem);
-        ((self.stream.take(), self.open.take()), self.reader.take())
+        ((self.stream.take(), self.kept.give_up()), self.reader.take())
     }
 }
 

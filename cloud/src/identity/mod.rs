@@ -40,7 +40,7 @@ pub use origin::SameOrigin;
 pub use standing::{LinkTaken, Standing, Strangers};
 #[cfg(test)]
 pub(crate) use streams::Streams;
-pub(crate) use streams::{STREAMS_OF_ONE, StreamWeight};
+pub(crate) use streams::{Kept, STREAMS_OF_ONE, StreamWeight};
 pub use trail::Trail;
 
 /// What the accept loop knows about a connection; in the extensions of every request.

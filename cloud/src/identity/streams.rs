@@ -2,11 +2,12 @@
 //! together.
 //!
 //! Who does not read what it asked for has the cloud keep some 1 MiB a stream (`task/unread.rs`), and its part of the rings
-//! of what is watched (`tail.rs`). So a stream weighs 1 when it opens, and more once it turns out to take more:
+//! of what is watched (`tail.rs`). A stream is open until all but 2 KiB of its answer has left (`server/going.rs`). So a stream weighs 1 when it opens, and more once it turns out to take more:
 //!
 //! ```text
 //! of each 5,000 executions of a watched task, rounded   + 1   (`task/watch/opening.rs`: 3 of 10,000)
-//! with its first message above 384 KiB                  + 3   (`task/unread.rs`: 4 in all)
+//! with a message above 384 KiB                          + 3   (`task/unread.rs`: 4 in all)
+//! with one that is decoded and has more                 + 1   of each MiB
 //! ```
 //!
 //! What is bounded is the weight, so this is what a caller can take of the cloud's memory, beside its calls
@@ -70,6 +71,11 @@ pub(crate) struct OpenStream {
     weight: AtomicUsize,
 }
 
+/// Where the place of one stream is kept: by the stream, and by its answer (`server/going.rs`) until all but the last of it
+/// has left, since a stream is over long before that for whoever takes nothing. In the extensions of a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Option<Arc<OpenStream>>>>);
+
 /// Makes a stream heavier, wherever it turns out to be. It keeps no place: that goes with the stream, and what has ended
 /// (or is not counted at all) always grows.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +128,27 @@ impl OpenStream {
     /// What makes this stream heavier.
     pub(crate) fn weight(self: &Arc<Self>) -> StreamWeight {
         StreamWeight(Arc::downgrade(self))
+    }
+}
+
+impl Kept {
+    /// Keeps a place.
+    pub(super) fn keep(&self, open: Arc<OpenStream>) {
+        *self.lock() = Some(open);
+    }
+
+    /// Gives it up, whoever else keeps it.
+    pub(super) fn give_up(&self) -> Option<Arc<OpenStream>> {
+        self.lock().take()
+    }
+
+    /// What makes the stream heavier whose place this is.
+    pub(super) fn weight(&self) -> StreamWeight {
+        self.lock().as_ref().map(OpenStream::weight).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<OpenStream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

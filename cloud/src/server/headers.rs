@@ -42,13 +42,15 @@ use tonic::Status;
 use super::{
     answer::Answering,
     body::{ANYBODY, CONVERSATION, Impatient, KNOWN, Measure, Shares, Tab},
+    going::going,
     reading::{Readers, Reading},
     room::Room,
-    sizes,
+    sizes::{self, Kind},
 };
 use crate::{
+    agents::Directory,
     authz::{Principal, Rpc},
-    identity::{Gate, Standing},
+    identity::{Gate, Kept, Standing},
     status::{header_language, to_status, with_reason},
     tls::Whole,
 };
@@ -72,6 +74,7 @@ const RECOGNISED_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Headers {
     gate: Gate,
+    directory: Directory,
     beginnings: Room,
     requests: Room,
     answers: Room,
@@ -82,9 +85,10 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    pub(super) fn new(gate: Gate) -> Self {
+    pub(super) fn new(gate: Gate, directory: Directory) -> Self {
         Self {
             gate,
+            directory,
             beginnings: Room::of_beginnings(),
             requests: Room::of_requests(),
             answers: Room::of_answers(),
@@ -224,12 +228,13 @@ async fn known(headers: &Headers, rpc: Rpc, path: &str, request: Request, next: 
             return status.into_http();
         }
     };
-    let Some(answering) = Answering::new(headers.answers.share(&actor), rpc).await else {
+    let agents = || headers.directory.size();
+    let Some(answering) = Answering::new(headers.answers.share(&actor), rpc, agents).await else {
         return overloaded(language);
     };
-    let (tab, reading) = (Tab::default(), Reading::default());
+    let (tab, reading, kept) = (Tab::default(), Reading::default(), Kept::default());
     // A link lives as long as its connection; its own heartbeat watches over it.
-    let request = match rpc == Rpc::Attach {
+    let mut request = match rpc == Rpc::Attach {
         true => request,
         false => {
             let shares = Shares {
@@ -246,8 +251,12 @@ async fn known(headers: &Headers, rpc: Rpc, path: &str, request: Request, next: 
             })
         }
     };
+    request.extensions_mut().insert(kept.clone());
     let answer = with_reason(next.run(request).await, path, language);
     drop(reading);
+    if sizes::kind(rpc) == Kind::Stream {
+        return going(answer, kept);
+    }
     answering.pass(answer, tab, language).await
 }
 
@@ -282,7 +291,7 @@ async fn anybody(headers: &Headers, call: Option<Rpc>, path: &str, request: Requ
         // However it is used, it is over soon: the connection of whoever does not take it is cut.
         answer.extensions_mut().insert(Whole);
     }
-    answer.map(|body| {
+    going(answer, Kept::default()).map(|body| {
         Body::new(Untaken {
             body,
             _turn: turn,

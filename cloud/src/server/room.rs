@@ -52,7 +52,7 @@ const REQUESTS: Size = Size {
     kept: 6 << 10,
     little: 2 << 10,
 };
-/// 8 MiB of one actor, 32 MiB of all; a list has 4 MiB before it is there.
+/// 8 MiB of one actor, 32 MiB of all; a list has 4 MiB before it is there, what was done up to 3 MiB.
 const ANSWERS: Size = Size {
     of_one: 8 << 10,
     shared: 24 << 10,

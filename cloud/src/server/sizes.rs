@@ -80,14 +80,25 @@ pub(super) const fn reads(rpc: Rpc) -> bool {
 
 /// What an answer takes before anybody knows how large it is. A page of tasks has 4 MiB of them at most. What was done is
 /// told whatever there is room for, so the room is taken before it is done: a task with the largest script, but of one that
-/// is created, which its request has brought and keeps in its own room.
-pub(super) const fn before(rpc: Rpc) -> usize {
+/// is created, which its request has brought and keeps in its own room; and the executions that it has or begins again, one
+/// of each agent at most (`agents`).
+pub(super) fn before(rpc: Rpc, agents: impl FnOnce() -> usize) -> usize {
     match (kind(rpc), rpc) {
         (Kind::List, _) => 4 << 20,
-        (Kind::Change, Rpc::CancelTask | Rpc::RetryTask) => 1 << 20,
+        (Kind::Change, Rpc::CancelTask) => 1 << 20,
+        (Kind::Change, Rpc::RetryTask) => (1 << 20) + executions(agents()),
+        (Kind::Change, Rpc::CreateTask) => (16 << 10) + executions(agents()),
+        // Its facts and connections have 32 KiB, beside all the labels that it may have.
+        (Kind::Change, Rpc::SetAgentLabels) => 128 << 10,
         (Kind::Change, _) => 16 << 10,
         (Kind::One | Kind::Stream, _) => 0,
     }
+}
+
+/// What so many executions have in an answer; one with an outcome and a long name has 256 bytes, and 10,000 have 2 MiB at
+/// most as a rule.
+fn executions(agents: usize) -> usize {
+    agents.saturating_mul(256).min(2 << 20)
 }
 
 #[cfg(test)]

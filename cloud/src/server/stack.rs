@@ -108,7 +108,7 @@ pub(super) fn router(cloud: &Arc<Cloud>) -> Router {
         .add_service(limited!(LogServiceServer::new(logs), CONTROL_MAX))
         .add_service(limited!(LinkServiceServer::new(links), FRAME_MAX));
     let services = reflection(services).add_service(limited!(background::health(cloud), ANYBODY_MAX));
-    let headers = Headers::new(gate());
+    let headers = Headers::new(gate(), cloud.directory.clone());
 
     services
         .into_axum_router()

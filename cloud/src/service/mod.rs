@@ -1,4 +1,4 @@
-//! One thin file per gRPC service: decode, authorize, call, encode.
+//! One thin file per gRPC service: gate, decode, call, encode.
 
 pub mod agent;
 pub mod audit;

@@ -7,8 +7,8 @@
 //!                                                          <resource>/memory.rs       the same in maps
 //!                                                          <resource>/conformance.rs  what it promises, on every engine
 //! ```
-//! One folder per resource; [`sql`] and [`memory`] hold what all of them stand on: opening, transactions, group commit,
-//! migrations. Callers see domain records only.
+//! One folder per resource (settings are bytes: theirs has no `record.rs`); [`sql`] and [`memory`] hold what all of them
+//! stand on: opening, transactions, group commit, migrations. Callers see domain records only.
 //!
 //! A method of [`Store`] that changes something is one transaction; several compose in one with [`Store::write`] and the
 //! methods of [`Tx`], which have the same names. When a write returns `Ok`, the change is durable.

@@ -166,9 +166,8 @@ impl Attach {
                 arrival.answer(Err(Problem::new(Reason::CertificateRevoked)));
             }
             Err(error) => {
-                if error.may_pass() {
-                    self.reachable.not_let_in(agent);
-                }
+                // Also when it will never be: it dials, so it is not what is away.
+                self.reachable.not_let_in(agent);
                 tracing::warn!(agent_id = %agent, %error, "an agent could not be greeted");
                 arrival.answer(Err(problem(error)));
             }

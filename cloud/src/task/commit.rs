@@ -135,7 +135,7 @@ impl Commit {
         Ok(done.into_iter().flatten().collect())
     }
 
-    /// The changes and the work that they make necessary, in one transaction. A plain task makes none.
+    /// The changes and the work that they make necessary, in one transaction. Most changes make none.
     async fn write(
         &self,
         writes: Vec<ExecutionWrite>,

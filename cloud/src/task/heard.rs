@@ -20,12 +20,15 @@ use opslink::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
+mod aside;
 mod look;
 
 pub(super) use look::{next_seqs, stored};
+
+use aside::{Aside, Parts};
 
 use super::{
     commit::Commit,
@@ -47,15 +50,6 @@ const LINGER: Duration = Duration::from_millis(4);
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a batch is tried as a whole before its words are tried apart, if the store answers.
 const WHOLE_FOR: Duration = Duration::from_secs(5);
-/// How long that is done at once: everybody waits meanwhile.
-const APART_FOR: Duration = Duration::from_secs(5);
-/// Parts of a batch that may fail before all that is left of it waits.
-const FAILURES_MAX: usize = 64;
-/// Words that wait beside the others; beyond them everything waits, and the agents feel it.
-const ASIDE_MAX: usize = 256;
-/// Between two tries of those.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// Something that an agent said about an attempt, or that follows from what it said.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
@@ -151,79 +145,51 @@ impl Hearing {
 }
 
 /// Applies words until the engine stops.
-pub(super) async fn run(commit: Commit, links: Links, mut words: mpsc::Receiver<Heard>) {
+pub(super) async fn run(commit: Commit, links: Links, words: mpsc::Receiver<Heard>) {
+    let aside = Aside::default();
+    tokio::select! {
+        () = hear(&commit, &links, words, &aside) => {}
+        () = aside.run(&commit, &links) => {}
+    }
+}
+
+async fn hear(commit: &Commit, links: &Links, mut words: mpsc::Receiver<Heard>, aside: &Aside) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    // Words that the store does not take, although it answers: they are tried again, and nobody waits for them.
-    let mut aside: Vec<Heard> = Vec::new();
-    let mut again = Instant::now();
-    loop {
-        tokio::select! {
-            biased;
-            () = sleep_until(again), if !aside.is_empty() => {
-                aside = apart(&commit, &links, aside).await;
-                again = Instant::now() + AGAIN;
-                continue;
-            }
-            come = words.recv_many(&mut batch, BATCH_MAX) => if come == 0 {
-                return;
-            },
-        }
+    while words.recv_many(&mut batch, BATCH_MAX).await > 0 {
         if batch.iter().all(Heard::may_linger) {
             // Whatever comes first, company or the end of the wait. `recv_many` loses nothing when dropped.
             let room = BATCH_MAX.saturating_sub(batch.len()).max(1);
             let _ = timeout(LINGER, words.recv_many(&mut batch, room)).await;
         }
-        let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX));
-        let left = settle(&commit, &links, batch, ASIDE_MAX - aside.len()).await;
-        if aside.is_empty() {
-            again = Instant::now() + AGAIN;
-        }
-        aside.extend(left);
+        let mut batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX));
+        aside.take_alike(&mut batch);
+        settle(commit, links, batch, aside).await;
     }
 }
 
-/// Applies a batch, however long the store is away. Returns the words that it does not take although it answers, so many at
-/// most.
-async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, room: usize) -> Vec<Heard> {
-    let mut began = Instant::now();
+/// Applies a batch, however long the store is away. What it does not take although it answers is set aside, as soon as
+/// that is little.
+async fn settle(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) {
+    let began = Instant::now();
     while let Err(error) = apply(commit, links, &batch).await {
         tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
         if began.elapsed() >= WHOLE_FOR && commit.store.ping().await.is_ok() {
-            batch = apart(commit, links, batch).await;
-            if batch.len() <= room {
-                return batch;
-            }
-            began = Instant::now();
+            return take_apart(commit, links, batch, aside).await;
         }
         sleep(RETRY).await;
     }
-    Vec::new()
 }
 
-/// Applies ever smaller parts of a batch, as long as not too many fail; returns what is left, in its order.
-async fn apart(commit: &Commit, links: &Links, batch: Vec<Heard>) -> Vec<Heard> {
-    let mut left = Vec::new();
-    let (mut failures, began) = (0, Instant::now());
-    let mut parts = vec![batch];
-    while let Some(mut part) = parts.pop() {
-        if failures >= FAILURES_MAX || began.elapsed() >= APART_FOR {
-            left.extend(part);
-            continue;
+async fn take_apart(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) {
+    let mut parts = Parts::of_failed(batch);
+    loop {
+        parts.round(commit, links).await;
+        match aside.take(parts) {
+            Ok(()) => return,
+            Err(too_many) => parts = too_many,
         }
-        let Err(error) = apply(commit, links, &part).await else {
-            continue;
-        };
-        failures += 1;
-        if part.len() > 1 {
-            let half = part.split_off(part.len() / 2);
-            parts.push(half);
-            parts.push(part);
-        } else {
-            tracing::warn!(%error, words = ?part, "what an agent said waits beside the others");
-            left.extend(part);
-        }
+        sleep(RETRY).await;
     }
-    left
 }
 
 /// Applies a batch. Errors are only those that may pass; the whole batch may be applied again.

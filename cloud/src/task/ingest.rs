@@ -1,4 +1,4 @@
-//! Chunks in: everything that waits becomes one commit, then acknowledgements, then live readers.
+//! Chunks in: everything that waits becomes one commit, then live readers, then acknowledgements.
 //!
 //! Order per attempt is kept from link to reader, since one task does all of it. Nothing is acknowledged before it is
 //! durable. While the store is away nothing is dropped: the batch is tried again, the queue fills, and the agents feel

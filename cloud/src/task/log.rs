@@ -112,17 +112,18 @@ impl LogReader {
             for chunk in chunks.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 let mut chunk = chunk_pb(chunk);
                 let mut events = Vec::new();
-                let bytes = match decoded {
-                    true => unread::decoded_bytes(&chunk),
-                    false => chunk.payload.len(),
+                let place = match decoded {
+                    true => out.place_decoded(&chunk).await,
+                    false => out.place(chunk.payload.len()).await,
                 };
-                let place = match out.place(bytes).await {
+                let place = match place {
                     Ok(place) => place,
                     Err(NoPlace::Gone) => return Ok(()),
                     Err(NoPlace::TooHeavy(problem)) => return Err(problem),
                 };
                 if decoded {
                     events = decode_or_tell(&chunk).await;
+                    out.weigh_decoded(&chunk, &events)?;
                     chunk.payload.clear();
                 }
                 place.put(Ok(Piece { chunk, events }));

@@ -260,7 +260,7 @@ impl Engine {
     /// Asks for the end of a task, or of some of its executions. What was begun goes on when the caller goes away.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, that there is no room for a stream as heavy, or what the store says.
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
     pub(crate) async fn cancel(&self, caller: &Caller, request: CancelTask) -> Result<TaskView, Problem> {
         self.cancel.cancel(caller, request).await
     }
@@ -303,7 +303,7 @@ impl Engine {
     /// Watches a task. See the .proto file for the order of the messages.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, or what the store says.
+    /// `TASK_NOT_FOUND`, `AGENT_NOT_FOUND`, that there is no room for a stream as heavy, or what the store says.
     pub(crate) async fn watch(
         &self,
         caller: &Caller,
@@ -324,7 +324,7 @@ impl Engine {
     /// Sends the stored chunks of an attempt from a place on.
     ///
     /// # Errors
-    /// `ATTEMPT_NOT_FOUND`, or what the store says.
+    /// `ATTEMPT_NOT_FOUND`, or what the store says; in the stream also that there is no room for one as heavy.
     pub(crate) async fn read_log(
         &self,
         request: ReadLog,

@@ -3,7 +3,11 @@
 //!
 //! What is asked is the links of this process: of two clouds on one database each would ask the leases of the other, too.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use opslink::{id::AgentId, time::UnixMicros};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,6 +24,8 @@ use crate::{
 const SEEN_EVERY: Duration = Duration::from_secs(10);
 /// How long an agent is believed to be here without a further sign of life: three of them may be late.
 pub(super) const LEASE: Duration = Duration::from_secs(40);
+/// Writes of signs of life that may fail before the first is taken: a page of the table that is lost holds fewer agents.
+const FAILURES_MAX: usize = 256;
 /// Leases that are ended in one write.
 const ENDED_AT_ONCE: usize = 500;
 
@@ -74,7 +80,7 @@ impl Presence {
     /// Writes who is here, and who is no more, until it is dropped. One after the other: a sign of life that was taken
     /// before the end of a link is never written after it.
     pub(super) async fn run(self, store: Store, directory: Directory) {
-        let mut written = HashMap::new();
+        let mut written = Written::default();
         let mut tick = interval(SEEN_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -87,16 +93,16 @@ impl Presence {
         }
     }
 
-    /// Writes when agents were last heard of, all in one call.
+    /// Writes when agents were last heard of: together, and in parts when the store does not take all of it.
     pub(super) async fn write_signs_of_life(
         &self,
         store: &Store,
         directory: &Directory,
-        written: &mut HashMap<AgentId, UnixMicros>,
+        written: &mut Written,
     ) {
         self.reachable.look();
         let frames = self.links.last_frames();
-        let new = frames.iter().filter(|(id, time)| written.get(id) != Some(time));
+        let new = frames.iter().filter(|(id, time)| written.times.get(id) != Some(time));
         let seen: Vec<_> = new.map(|(id, time)| AgentSeen { id: *id, time: *time }).collect();
         for AgentSeen { id, time } in &seen {
             directory.set_seen(*id, *time);
@@ -109,27 +115,51 @@ impl Presence {
             return;
         }
         let lease_until = UnixMicros::now().plus(LEASE);
-        let mut parts = vec![seen];
+        let (mut parts, mut taken, mut failures) = (vec![seen], false, 0);
         while let Some(mut part) = parts.pop() {
             match store.presence_seen(&self.replica, part.clone(), lease_until).await {
-                Ok(()) => {}
+                Ok(()) => taken = true,
                 Err(error) if error.may_pass() => {
                     self.reachable.begin_anew();
                     tracing::warn!(%error, "signs of life wait for the store");
                     return;
                 }
+                // None at all is taken, so it is about no agent.
+                Err(error) if !taken && failures >= FAILURES_MAX => {
+                    self.reachable.begin_anew();
+                    tracing::error!(%error, "no sign of life is taken");
+                    return;
+                }
                 // One that is never taken keeps nobody else's.
                 Err(_) if part.len() > 1 => {
+                    failures += 1;
                     parts.push(part.split_off(part.len() / 2));
                     parts.push(part);
                 }
-                Err(error) => tracing::warn!(agents = ?part, %error, "a sign of life is not taken"),
+                Err(error) => {
+                    failures += 1;
+                    if part.iter().any(|seen| written.told.insert(seen.id)) {
+                        tracing::warn!(agents = ?part, %error, "a sign of life is not taken");
+                    }
+                }
             }
         }
-        self.reachable.signs_of_life_taken();
+        if taken {
+            self.reachable.signs_of_life_taken();
+        }
         // Only those with a link: the map never outgrows the fleet.
-        *written = frames.into_iter().collect();
+        written.times = frames.into_iter().collect();
+        written.told.retain(|agent| written.times.contains_key(agent));
     }
+}
+
+/// What the task that writes signs of life remembers between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Last frames that were written, of those with a link.
+    pub(super) times: HashMap<AgentId, UnixMicros>,
+    /// Agents whose signs of life are not taken: each is told once a link.
+    told: HashSet<AgentId>,
 }
 
 /// Ends the leases of links that are down. One that cannot be written ends by itself, [`LEASE`] later.

@@ -1,33 +1,37 @@
 //! What was read for a caller and waits to be taken: bounded in bytes, since a caller may never take anything.
 //!
 //! A reader asks for a place before it decodes, so what a stalled stream holds is the queue, and what its reader has read
-//! from the store at once. Beyond it is what HTTP/2 has in hand:
+//! from the store at once. Beyond it is what HTTP/2 has in hand, one message until all of it has left (`server/going.rs`):
 //!
 //! ```text
-//! 256 KiB read at once · 128 KiB in the queue · 256 KiB encoded · 384 KiB sent and not taken: 1 MiB a stream
+//! 256 KiB read at once · 128 KiB in the queue, or one message · 256 KiB encoded and sent: 1 MiB a stream at most
 //! ```
 //!
 //! A message that is larger (a large row, the task of a large script) is in each of these places alone. Up to 384 KiB that
-//! is as good as the same: a chunk of ordinary output, 256 KiB and the read that closed it, stays below, unless it is sent
-//! decoded and has thousands of events. One of 3 MiB takes 3.3 MiB in all, as measured, so the first that is larger makes
-//! its stream count as four ([`StreamWeight`]), and ends it where there is no room for that.
+//! is as good as the same: a chunk of ordinary output, 256 KiB and the read that closed it, stays below. One of 3 MiB takes
+//! 3.3 MiB in all, as measured, so the first that is larger makes its stream count as four ([`StreamWeight`]), and ends it
+//! where there is no room for that. Events that are sent decoded are weighed when they are ([`decoded`]): a large one counts
+//! as many more as it has MiB, as events and as bytes, if that is more.
 //!
 //! A watch keeps beside it some 200 bytes of each execution of its task, which count too (`watch/opening.rs`), 256 KiB of
 //! attempts, and a page of 256 executions with their outcomes.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use futures::{Stream, StreamExt};
 use opslink::{
     chunk::{OUTPUT_MAX, SEAL_RAW_BYTES},
+    event::Event,
     pb,
     problem::Problem,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+
+mod decoded;
 
 use super::answer::Sent;
 use crate::identity::StreamWeight;
@@ -38,14 +42,14 @@ const BYTES_MAX: u32 = 128 << 10;
 const MESSAGES_MAX: usize = 64;
 /// What a message takes beside its payload.
 const MESSAGE_BYTES: usize = 512;
-/// What a decoded event takes beside its payload.
-const EVENT_BYTES: usize = 64;
 
 /// A message above this makes its stream heavier: 384 KiB. A chunk is closed at 256 KiB, so one of ordinary output has less
 /// than 64 KiB more, and what its events take beside their bytes.
 const LARGE_BYTES: usize = SEAL_RAW_BYTES + 2 * OUTPUT_MAX;
-/// What such a stream takes more, in MiB: see the module's doc.
+/// What such a stream takes more at least, in MiB: see the module's doc.
 const LARGE_WEIGHT: usize = 3;
+/// What a stream counts one more for.
+const WEIGHT_BYTES: usize = 1 << 20;
 
 /// Why there is no place for a message.
 #[derive(Debug)]
@@ -61,8 +65,8 @@ pub(super) struct Unread<T> {
     messages: mpsc::Sender<Waiting<T>>,
     room: Arc<Semaphore>,
     weight: StreamWeight,
-    /// It counts as one with large messages.
-    is_large: Arc<AtomicBool>,
+    /// What it counts more for large messages.
+    more: Arc<AtomicUsize>,
 }
 
 impl<T> Clone for Unread<T> {
@@ -71,7 +75,7 @@ impl<T> Clone for Unread<T> {
             messages: self.messages.clone(),
             room: Arc::clone(&self.room),
             weight: self.weight.clone(),
-            is_large: Arc::clone(&self.is_large),
+            more: Arc::clone(&self.more),
         }
     }
 }
@@ -105,7 +109,7 @@ pub(super) fn queue<T: Send + 'static>(weight: StreamWeight) -> (Unread<T>, impl
         messages,
         room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
         weight,
-        is_large: Arc::default(),
+        more: Arc::default(),
     };
     let taken = ReceiverStream::new(waiting).map(|waiting: Waiting<T>| waiting.message);
     (unread, taken)
@@ -117,7 +121,32 @@ impl<T> Unread<T> {
     /// # Errors
     /// [`NoPlace`]; the stream ends then.
     pub(super) async fn place(&self, bytes: usize) -> Result<Place<T>, NoPlace> {
-        self.weigh(bytes).map_err(NoPlace::TooHeavy)?;
+        self.weigh(bytes, bytes).map_err(NoPlace::TooHeavy)?;
+        self.room(bytes).await
+    }
+
+    /// Waits for a place for a chunk as events, before it is decoded: for all that they may take.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; the stream ends then.
+    pub(super) async fn place_decoded(&self, chunk: &pb::LogChunk) -> Result<Place<T>, NoPlace> {
+        let least = decoded::least(chunk);
+        self.weigh(least, least).map_err(NoPlace::TooHeavy)?;
+        self.room(decoded::most(chunk)).await
+    }
+
+    /// Makes the stream as heavy as the events of a chunk turn out to be; before they are put into their place.
+    ///
+    /// # Errors
+    /// The stream may not become as heavy, and ends.
+    pub(super) fn weigh_decoded(&self, chunk: &pb::LogChunk, events: &[Event]) -> Result<(), Problem> {
+        let raw = decoded::raw(chunk);
+        let bytes = raw.saturating_add(decoded::beside(events));
+        // While they wait in the queue, what came before them is encoded.
+        self.weigh(bytes, bytes.saturating_add(raw))
+    }
+
+    async fn room(&self, bytes: usize) -> Result<Place<T>, NoPlace> {
         let bytes = bytes.saturating_add(MESSAGE_BYTES);
         let bytes = u32::try_from(bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
@@ -128,12 +157,17 @@ impl<T> Unread<T> {
         }
     }
 
-    /// Makes the stream heavier when this is its first large message.
-    fn weigh(&self, bytes: usize) -> Result<(), Problem> {
+    /// Makes the stream heavier when this is its largest message, and a large one; `in_all` is what it takes everywhere.
+    fn weigh(&self, bytes: usize, in_all: usize) -> Result<(), Problem> {
+        if bytes <= LARGE_BYTES {
+            return Ok(());
+        }
+        let wanted = in_all.div_ceil(WEIGHT_BYTES).max(LARGE_WEIGHT);
         // A queue has one writer at a time.
-        if bytes > LARGE_BYTES && !self.is_large.load(Ordering::Relaxed) {
-            self.weight.grow(LARGE_WEIGHT)?;
-            self.is_large.store(true, Ordering::Relaxed);
+        let has = self.more.load(Ordering::Relaxed);
+        if wanted > has {
+            self.weight.grow(wanted - has)?;
+            self.more.store(wanted, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -159,16 +193,9 @@ pub(super) fn bytes(sent: &Sent) -> usize {
         Sent::Task(view) => view.task.spec.len() + view.task.selector.len(),
         Sent::Execution(view) => view.attempts.len() * MESSAGE_BYTES,
         Sent::Chunk(chunk) => chunk.payload.len(),
-        Sent::Events { events, .. } => events.len() * EVENT_BYTES,
+        Sent::Events { events, .. } => decoded::beside(events),
         Sent::Heartbeat(_) => 0,
     }
-}
-
-/// What a chunk takes as events.
-pub(super) fn decoded_bytes(chunk: &pb::LogChunk) -> usize {
-    let raw = usize::try_from(chunk.raw_size).unwrap_or(usize::MAX);
-    let events = usize::try_from(chunk.event_count).unwrap_or(usize::MAX);
-    raw.saturating_add(events.saturating_mul(EVENT_BYTES))
 }
 
 #[cfg(test)]

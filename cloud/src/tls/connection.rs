@@ -56,10 +56,10 @@ impl Door {
             strangers: Arc::default(),
             // Windows are credit, not memory; but a stranger may fill his, so only agents get large ones. With 4 MiB
             // one stream fills a link of 1 Gbit/s over 30 ms.
-            agents: builder(&limits, 4 << 20, 16 << 20, 64).http2_only(),
+            agents: builder(&limits, 4 << 20, 16 << 20, 64, UNSENT_OF_AGENT).http2_only(),
             // A request has 2 MiB at most: over 100 ms it takes two seconds.
-            clients: builder(&limits, 64 << 10, 128 << 10, CALLS).http2_only(),
-            any: builder(&limits, 64 << 10, 128 << 10, CALLS),
+            clients: builder(&limits, 64 << 10, 128 << 10, CALLS, UNSENT).http2_only(),
+            any: builder(&limits, 64 << 10, 128 << 10, CALLS, UNSENT),
         }
     }
 
@@ -344,10 +344,19 @@ const _: () = assert!(CALLS as usize > STREAMS_OF_ONE);
 /// what a stranger can have us keep for each of its streams.
 const HEADERS_MAX: u32 = 8 << 10;
 
-/// What was answered on one stream and not taken, beside the message that passes it: `identity/streams.rs` counts with it.
-const SEND_MAX: usize = 128 << 10;
+/// What is unsent of a stream when it passes on more. Answers are cut with it in mind (`server/answer.rs`, `server/going.rs`):
+/// nobody counts what is unsent of one that has passed on its end.
+const UNSENT: usize = 1 << 10;
+/// The same for an agent: a link has no end that would hide anything, and what is sent over it is bounded elsewhere.
+const UNSENT_OF_AGENT: usize = 128 << 10;
 
-fn builder(limits: &Limits, stream_window: u32, connection_window: u32, streams: u32) -> Builder<TokioExecutor> {
+fn builder(
+    limits: &Limits,
+    stream_window: u32,
+    connection_window: u32,
+    streams: u32,
+    unsent: usize,
+) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -363,7 +372,7 @@ fn builder(limits: &Limits, stream_window: u32, connection_window: u32, streams:
         .max_concurrent_streams(streams)
         .max_frame_size(64 * 1024)
         .max_header_list_size(HEADERS_MAX)
-        .max_send_buf_size(SEND_MAX)
+        .max_send_buf_size(unsent)
         .max_pending_accept_reset_streams(32)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));

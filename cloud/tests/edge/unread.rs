@@ -153,8 +153,13 @@ impl Output {
 
 /// A client that gives its streams no window: whatever the cloud has for them stays there.
 async fn stalled(edge: &Edge) -> Channel {
+    with_window(edge, 0).await
+}
+
+/// A client that takes so many bytes of each stream, and then nothing.
+async fn with_window(edge: &Edge, bytes: u32) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{}", edge.plain_addr)).unwrap();
-    endpoint.initial_stream_window_size(0).connect().await.unwrap()
+    endpoint.initial_stream_window_size(bytes).connect().await.unwrap()
 }
 
 fn assert_refused(status: &Status) {
@@ -223,6 +228,42 @@ async fn who_reads_nothing_has_so_many_streams_and_others_get_every_byte() {
     })
     .await
     .expect("room again");
+}
+
+/// Up to 128 KiB of a stream went into the connection whole, its end behind it, and nobody counted them any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_counts_until_its_bytes_have_left_however_early_it_was_read_for_its_caller() {
+    // In one piece with its end, and in one before it.
+    for bytes in [20_000, 115_000] {
+        let edge = Edge::memory().await;
+        let output = output_of(&edge, 1, bytes).await;
+        let (_, token) = edge.token(Role::Viewer, Duration::from_secs(600)).await;
+        let request = pb::ReadLogRequest {
+            max_chunks: 1,
+            ..output.log()
+        };
+        // The first byte is taken, so the connection gets what comes behind it.
+        let mut logs = LogServiceClient::new(with_window(&edge, 1).await);
+        let mut open = Vec::new();
+        for _ in 0..2 * OPEN_MAX {
+            match logs.read_log(with_bearer(request.clone(), &token)).await {
+                Ok(log) => open.push(log.into_inner()),
+                Err(status) => assert_refused(&status),
+            }
+        }
+        assert_eq!(open.len(), OPEN_MAX, "{bytes}");
+        drop(open);
+        // Whoever takes all of it has room again as soon as it hears of the end.
+        let mut logs = LogServiceClient::new(edge.plain().await);
+        timeout(LIMIT, async {
+            while let Err(status) = logs.read_log(with_bearer(request.clone(), &token)).await {
+                assert_refused(&status);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("room again");
+    }
 }
 
 /// What is kept for a caller that reads nothing goes with its login, not only when it reads again.

@@ -26,7 +26,10 @@ async fn open_to_everybody(stop: &CancellationToken) -> Router {
         .route("/opslink.v1.TaskService/{*method}", reached())
         .route("/opslink.v2.TaskService/{*method}", reached())
         .route("/other.v1.TaskService/{*method}", reached())
-        .route_layer(from_fn_with_state(Headers::new(cloud.gate.clone()), check))
+        .route_layer(from_fn_with_state(
+            Headers::new(cloud.gate.clone(), cloud.directory.clone()),
+            check,
+        ))
 }
 
 fn call(path: &str, body: Body) -> Request {

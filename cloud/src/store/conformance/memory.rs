@@ -173,7 +173,7 @@ async fn a_row_that_cannot_be_read_is_left_out_of_lists_and_refuses_whoever_want
     }
     let counts = store.execution_counts(&[task.id]).await.expect("counts");
     assert_eq!(counts[&task.id].states[&ExecutionState::Dispatched], 1, "it is counted");
-    let one = store.execution_get(task.id, bad.agent_id).await;
+    let one = store.execution_by_attempt(attempt).await;
     assert!(one.is_err_and(|error| is_corrupt(&error)));
     let many = store.execution_by_attempts(&[attempt]).await;
     assert!(many.is_err_and(|error| is_corrupt(&error)));
@@ -185,6 +185,6 @@ async fn a_row_that_cannot_be_read_is_left_out_of_lists_and_refuses_whoever_want
     applied(&store, dispatch(&executions[1])).await;
 
     *damaged.row.lock().expect("a row") = None;
-    let now = store.execution_get(task.id, bad.agent_id).await.expect("a read");
+    let now = store.execution_by_attempt(attempt).await.expect("a read");
     assert_eq!(now, Some(bad), "as it was");
 }

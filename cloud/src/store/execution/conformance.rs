@@ -29,10 +29,7 @@ pub(in crate::store) async fn a_change_is_made_only_while_its_before_holds(store
     assert_eq!(answers, [(false, now.clone()), (false, now.clone())]);
     assert_eq!(audited(&store, "x").await, 1);
     let ended = applied(&store, end(now, ExecutionState::Failed)).await;
-    assert_eq!(
-        store.execution_get(task.id, now.agent_id).await.expect("a read"),
-        Some(ended)
-    );
+    assert_eq!(store.execution_list(task.id, None, 10).await.expect("a read"), [ended]);
     assert!(
         store
             .execution_apply(Vec::new(), None)
@@ -55,11 +52,7 @@ pub(in crate::store) async fn of_racing_changes_with_the_same_before_one_wins(st
     });
     let answers = futures::future::try_join_all(race).await.expect("no panic").concat();
     assert_eq!(answers.iter().filter(|(won, _)| *won).count(), 1);
-    let now = store
-        .execution_get(task.id, executions[0].agent_id)
-        .await
-        .expect("a read")
-        .expect("the execution");
+    let now = store.execution_list(task.id, None, 10).await.expect("a read").remove(0);
     assert!(
         answers.iter().all(|(_, seen)| *seen == now),
         "losers see the winner's work"
@@ -100,11 +93,7 @@ pub(in crate::store) async fn two_changes_of_one_execution_in_one_call_build_on_
     let answers = store.execution_apply(writes, None).await.expect("changes");
     assert!(answers.iter().all(|(done, _)| *done), "{answers:?}");
     assert!(answers[0].1.revision < answers[2].1.revision);
-    let now = store
-        .execution_get(task.id, executions[0].agent_id)
-        .await
-        .expect("a read")
-        .expect("the execution");
+    let now = store.execution_list(task.id, None, 10).await.expect("a read").remove(0);
     assert_eq!(now, answers[2].1);
     let attempts = store.attempt_list(task.id).await.expect("attempts");
     assert_eq!(attempts.len(), 2);
@@ -383,12 +372,16 @@ pub(in crate::store) async fn open_and_expired_executions_are_found(store: Share
     let behind_b = Some((later(10), task.id, agents[1]));
     assert_eq!(names(expired(later(20), behind_b, 1).await), ["a"]);
     assert!(expired(later(9), None, 10).await.is_empty());
-    let open = store.execution_open(agents[1]).await.expect("open ones");
+    let open = async |agent| store.execution_open_page(agent, None, 10).await.expect("open ones");
     assert_eq!(
-        open.iter().map(|execution| execution.task_id).collect::<Vec<_>>(),
+        open(agents[1])
+            .await
+            .iter()
+            .map(|execution| execution.task_id)
+            .collect::<Vec<_>>(),
         [task.id, second.id]
     );
-    assert!(store.execution_open(agents[4]).await.expect("open ones").is_empty());
+    assert!(open(agents[4]).await.is_empty());
     let mut of_task = names(store.execution_open_of_task(task.id).await.expect("open ones"));
     of_task.sort();
     assert_eq!(of_task, ["a", "b", "c", "d", "f"]);

@@ -51,13 +51,9 @@ impl State {
         limited(list.into_iter(), limit)
     }
 
-    pub(super) fn execution_get(&self, task: TaskId, agent: AgentId) -> Option<Execution> {
-        self.executions.get(&(task, agent)).cloned()
-    }
-
     pub(super) fn execution_by_attempt(&self, attempt: AttemptId) -> Option<Execution> {
         let attempt = self.attempts.get(&attempt)?;
-        self.execution_get(attempt.task_id, attempt.agent_id)
+        self.executions.get(&(attempt.task_id, attempt.agent_id)).cloned()
     }
 
     pub(super) fn execution_by_attempts(&self, attempts: &[AttemptId]) -> BTreeMap<AttemptId, Execution> {

@@ -17,8 +17,6 @@ use crate::store::{
 reads! {
     /// Executions of a task in agent name order, after this agent name, at most `limit`.
     fn execution_list(task: TaskId, after: Option<&str>, limit: u32) -> Vec<Execution>;
-    /// Finds an execution.
-    fn execution_get(task: TaskId, agent: AgentId) -> Option<Execution>;
     /// Finds the execution that this attempt belongs to (as its newest or an older one).
     fn execution_by_attempt(attempt: AttemptId) -> Option<Execution>;
     /// The same for many attempts; unknown ones are left out.
@@ -85,13 +83,5 @@ impl Store {
             Box::pin(tx.execution_apply(writes, audit))
         })
         .await
-    }
-
-    /// All executions of an agent that are not at their end, oldest task first.
-    ///
-    /// # Errors
-    /// The database is away, or a row cannot be read.
-    pub async fn execution_open(&self, agent: AgentId) -> Result<Vec<Execution>> {
-        self.execution_open_page(agent, None, u32::MAX).await
     }
 }

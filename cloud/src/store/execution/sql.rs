@@ -50,15 +50,6 @@ pub(super) async fn execution_list(
     page(db, limit, query, |row| row.try_get("", "agent_name")).await
 }
 
-pub(super) async fn execution_get(
-    db: &impl ConnectionTrait,
-    task: TaskId,
-    agent: AgentId,
-) -> Outcome<Option<Execution>> {
-    let row = row::Entity::find_by_id((task.uuid(), agent.uuid())).one(db).await?;
-    Ok(row.map(Execution::try_from).transpose()?)
-}
-
 pub(super) async fn execution_by_attempt(db: &impl ConnectionTrait, id: AttemptId) -> Outcome<Option<Execution>> {
     Ok(execution_by_attempts(db, &[id]).await?.into_values().next())
 }

@@ -68,8 +68,8 @@ impl Writer {
 trait Job: Send {
     /// Runs the operation; says whether its changes are to be kept.
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool>;
-    /// Answers the caller.
-    fn settle(self: Box<Self>, commit: &std::result::Result<(), DbErr>);
+    /// Answers the caller. In a batch of one, a failure is its own.
+    fn settle(self: Box<Self>, commit: &std::result::Result<(), DbErr>, alone: bool);
 }
 
 struct Write<I, T> {
@@ -87,13 +87,13 @@ impl<I: Send + Sync, T: Send> Job for Write<I, T> {
         })
     }
 
-    fn settle(self: Box<Self>, commit: &std::result::Result<(), DbErr>) {
+    fn settle(self: Box<Self>, commit: &std::result::Result<(), DbErr>, alone: bool) {
         let answer = match (self.result, commit) {
             // The job's own failure says more than that of the batch.
             (Some(Err(failure)), _) => Err(Error::from(failure)),
             // Whichever job it was: the others are to be tried again.
             (_, Err(error)) => Err(match describe(error) {
-                Error::Corrupt { message, .. } => Error::unavailable(message),
+                Error::Corrupt { message, .. } if !alone => Error::unavailable(message),
                 error => error,
             }),
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -123,8 +123,9 @@ async fn run(
         if let Err(error) = &result {
             tracing::warn!(file = %file.path().display(), jobs = batch.len(), %error, "batch of writes was undone");
         }
+        let alone = batch.len() == 1;
         for job in batch {
-            job.settle(&result);
+            job.settle(&result, alone);
         }
         // After a failure SQLite may have ended the transaction by itself, which the pool does not know.
         if result.is_err()

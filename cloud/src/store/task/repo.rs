@@ -25,7 +25,8 @@ reads! {
     fn task_by_request(created_by: &str, request_id: &str) -> Option<(TaskId, Vec<u8>)>;
     /// Ids of tasks, newest first.
     fn task_ids(filter: TaskFilter) -> Vec<TaskId>;
-    /// Lists tasks, newest first.
+    /// The same with all that they hold, however much that is. For tests and the simulation; callers are shown
+    /// [`Self::task_ids`], and [`Self::task_bodies`] of them.
     fn task_list(filter: TaskFilter) -> Vec<Task>;
 }
 

@@ -1,13 +1,20 @@
 //! A word that the store does not take, although it answers, waits beside those of others.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use opslink::{
     id::{AgentId, TaskId},
     pb::ExecutionState as P,
-    task::ExecutionState as S,
+    task::{ExecutionState as S, Outcome},
 };
+use tokio::time::{sleep, timeout};
 
 use super::bench::{Bench, soon};
 use crate::{
@@ -15,21 +22,31 @@ use crate::{
         Error, Result, Store,
         memory::{Faults, MemoryStore, Point},
     },
-    task::Config,
+    task::{
+        Config,
+        heard::{self, Heard, Hearing},
+    },
 };
 
 /// A store that answers, and is too slow for one execution.
 #[derive(Default)]
-struct Slow(Mutex<Option<(TaskId, AgentId)>>);
+struct Slow {
+    execution: Mutex<Option<(TaskId, AgentId)>>,
+    /// Whether each write takes so long as one that waits for a lock in vain, twice.
+    in_all: AtomicBool,
+}
 
 #[async_trait]
 impl Faults for Slow {
-    async fn at(&self, _: Point) -> Result<()> {
+    async fn at(&self, point: Point) -> Result<()> {
+        if point == Point::BeforeWrite && self.in_all.load(Ordering::Relaxed) {
+            sleep(Duration::from_secs(6)).await;
+        }
         Ok(())
     }
 
     fn damaged(&self) -> Option<(TaskId, AgentId)> {
-        *self.0.lock().unwrap()
+        *self.execution.lock().unwrap()
     }
 
     fn damage(&self, name: &str) -> Error {
@@ -49,7 +66,7 @@ async fn a_word_that_is_not_taken_now_waits_beside_the_others() {
     a.accept(attempt).await;
     bench.until(&of_a, &[P::Running]).await;
 
-    *slow.0.lock().unwrap() = Some((of_a.parse().unwrap(), a.id));
+    *slow.execution.lock().unwrap() = Some((of_a.parse().unwrap(), a.id));
     a.finish(attempt, &["x\n"], S::Succeeded).await;
     let of_b = bench.create_on(&["b"]).await.task.unwrap().id;
     let other = b.task().await;
@@ -57,11 +74,70 @@ async fn a_word_that_is_not_taken_now_waits_beside_the_others() {
     assert_eq!(soon("the other's end", b.archived(other)).await, 2);
     bench.until(&of_b, &[P::Succeeded]).await;
 
-    *slow.0.lock().unwrap() = None;
+    *slow.execution.lock().unwrap() = None;
     assert_eq!(
         soon("its own end", a.archived(attempt)).await,
         2,
         "nothing of it was lost"
     );
     bench.until(&of_a, &[P::Succeeded]).await;
+}
+
+/// Each try began with all of them, took longer than a round may take, and was forgotten: none of them was ever taken.
+#[tokio::test(start_paused = true)]
+async fn however_slowly_a_word_is_refused_those_beside_it_are_taken() {
+    let slow = Arc::new(Slow::default());
+    let store = Store::from(MemoryStore::with_faults(slow.clone()));
+    let bench = Bench::over(store, Config::default()).await;
+    let (mut words, mut tasks) = (Vec::new(), Vec::new());
+    let mut agents = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        let mut agent = bench.joined(name).await;
+        let task = bench.create_on(&[name]).await.task.unwrap().id;
+        let attempt = agent.task().await;
+        agent.accept(attempt).await;
+        bench.until(&task, &[P::Running]).await;
+        words.push(Heard::ended(agent.id, attempt, succeeded(), true, 1));
+        tasks.push(task);
+        agents.push(agent);
+    }
+    let bad = 2;
+    *slow.execution.lock().unwrap() = Some((tasks[bad].parse().unwrap(), agents[bad].id));
+    slow.in_all.store(true, Ordering::Relaxed);
+
+    // All of them in one batch.
+    let (hearing, queue) = Hearing::new();
+    for word in words {
+        hearing.take(word).await;
+    }
+    let (commit, links) = (bench.engine.submit.commit.clone(), bench.engine.links().clone());
+    let hearer = tokio::spawn(heard::run(commit, links, queue));
+    let taken = async |task: &String| {
+        while bench.states(task).await != [P::Succeeded] {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let a_while = Duration::from_secs(300);
+    for (at, task) in tasks.iter().enumerate() {
+        if at != bad {
+            timeout(a_while, taken(task)).await.expect("the word of another");
+        }
+    }
+    *slow.execution.lock().unwrap() = None;
+    timeout(a_while, taken(&tasks[bad])).await.expect("its own word");
+    hearer.abort();
+}
+
+fn succeeded() -> Outcome {
+    Outcome {
+        state: S::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        reason: String::new(),
+        message: String::new(),
+        streams: Vec::new(),
+        started_time_us: 1,
+        finished_time_us: 2,
+        events: None,
+    }
 }

@@ -1,6 +1,6 @@
 //! Signs of life cost the narrow rows that are there for them, and nothing else of an agent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::bench::{Bench, audit};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
         record::Agent,
         sql::{Options, SqlStore, damage::run},
     },
-    task::Config,
+    task::{Config, presence::Written},
 };
 
 /// From here on nobody writes a row of this table.
@@ -38,18 +38,18 @@ async fn signs_of_life_write_no_row_of_an_agent_and_take_no_revision() {
     for table in ["agent", "revision", "audit"] {
         close(folder.path(), table).await;
     }
-    let mut written = HashMap::new();
+    let mut written = Written::default();
     let presence = &bench.engine.submit.presence;
     presence
         .write_signs_of_life(&store, &bench.directory, &mut written)
         .await;
-    assert_eq!(written.len(), 2, "the store took them");
+    assert_eq!(written.times.len(), 2, "the store took them");
     for (stored, presence) in before {
         let now = store.presence_get(stored.id).await.unwrap().unwrap();
         assert!(now.lease_until > presence.lease_until, "they were written");
         assert_eq!(
             (now.epoch, now.last_seen),
-            (presence.epoch, written[&stored.id].max(presence.last_seen))
+            (presence.epoch, written.times[&stored.id].max(presence.last_seen))
         );
         let last_seen_at = Some(now.last_seen);
         let stored = Agent { last_seen_at, ..stored };
@@ -77,7 +77,7 @@ async fn a_sign_of_life_that_is_never_taken_keeps_nobody_elses() {
     run(folder.path(), &trigger).await;
     let presence = &bench.engine.submit.presence;
     presence.reachable().backdate();
-    let mut written = HashMap::new();
+    let mut written = Written::default();
     presence
         .write_signs_of_life(&store, &bench.directory, &mut written)
         .await;

@@ -4,12 +4,13 @@ use std::{iter, sync::Arc};
 
 use futures::StreamExt;
 use opslink::{
-    chunk::SEAL_RAW_BYTES,
+    chunk::{Encoder, SEAL_RAW_BYTES},
+    event::{ColumnData, Event, EventBody, TableRows},
     id::AttemptId,
     pb,
-    pb::{ExecutionState as P, watch_task_response::Event as Sent},
+    pb::{ExecutionState as P, attach_request::Frame as Up, watch_task_response::Event as Sent},
     reason::Reason,
-    task::ExecutionState as S,
+    task::{ExecutionState as S, Outcome},
 };
 
 use super::bench::{Bench, soon};
@@ -106,4 +107,89 @@ async fn ordinary_output_makes_no_stream_heavier() {
         let pieces = soon("the log", pieces.unwrap().collect::<Vec<_>>()).await;
         assert_eq!(pieces.iter().filter(|piece| piece.is_ok()).count(), CHUNKS);
     }
+}
+
+/// A task that has ended, with rows whose cells are NULL: 24 of 1,900 columns in 230 KB of a chunk, and 4 MiB in memory.
+async fn ended_with_nulls(bench: &Bench) -> (String, AttemptId) {
+    let mut agent = bench.joined("web").await;
+    let task = bench.create_on(&["web"]).await.task.unwrap().id;
+    let attempt = agent.task().await;
+    let mut encoder = Encoder::new(attempt, 1);
+    for _ in 0..24 {
+        let null = ColumnData {
+            lengths: vec![0],
+            ..ColumnData::default()
+        };
+        let rows = TableRows {
+            table: 0,
+            row_count: 1,
+            columns: vec![null; 1_900],
+        };
+        encoder.push(Event {
+            time_us: 1,
+            body: EventBody::TableRows(rows),
+        });
+    }
+    let rows = encoder.seal().unwrap();
+    assert!(
+        rows.raw_size < SEAL_RAW_BYTES as u64,
+        "no large chunk: {}",
+        rows.raw_size
+    );
+    encoder.push(Event {
+        time_us: 2,
+        body: EventBody::End(Outcome {
+            state: S::Succeeded,
+            exit_code: Some(0),
+            signal: None,
+            reason: String::new(),
+            message: String::new(),
+            streams: Vec::new(),
+            started_time_us: 1,
+            finished_time_us: 2,
+            events: None,
+        }),
+    });
+    for chunk in [rows, encoder.seal().unwrap()] {
+        agent.send(Up::Chunk(chunk)).await;
+    }
+    bench.until(&task, &[P::Succeeded]).await;
+    (task, attempt)
+}
+
+/// Forty logs of such rows took 83 MiB and counted as forty.
+#[tokio::test]
+async fn decoded_rows_weigh_what_they_take_and_not_what_their_chunk_has() {
+    let bench = Bench::new().await;
+    let (task, attempt) = ended_with_nulls(&bench).await;
+    let log_of = async |decode, weight| {
+        let pieces = bench.engine.read_log_weighing(log(attempt, decode), weight).await;
+        soon("the log", pieces.unwrap().collect::<Vec<_>>()).await
+    };
+    let streams = Arc::new(Streams::default());
+    let mut open: Vec<_> = (0..STREAMS_OF_ONE).map(|_| streams.open(ACTOR).unwrap()).collect();
+    assert!(
+        log_of(false, open[0].weight()).await.iter().all(Result::is_ok),
+        "as stored"
+    );
+    let told = log_of(true, open[0].weight()).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].as_ref().unwrap_err().reason, Reason::TooManyStreams);
+    let request = pb::WatchTaskRequest {
+        task_id: task,
+        output: pb::OutputMode::Events.into(),
+        ..Default::default()
+    };
+    let messages = bench.engine.watch_weighing(request, open[0].weight()).await.unwrap();
+    let mut told = soon("its end", messages.collect::<Vec<_>>()).await;
+    assert_eq!(told.pop().unwrap().unwrap_err().reason, Reason::TooManyStreams);
+
+    open.truncate(1);
+    assert!(log_of(true, open[0].weight()).await.iter().all(Result::is_ok));
+    let free = iter::from_fn(|| streams.open(ACTOR).ok()).collect::<Vec<_>>().len();
+    let weight = STREAMS_OF_ONE - free;
+    assert!(
+        (5..=7).contains(&weight),
+        "4 MiB as events, beside the stream's own: {weight}"
+    );
 }

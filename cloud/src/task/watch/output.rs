@@ -13,7 +13,6 @@ use crate::{
         heard,
         log::{chunk_pb, decode_or_tell, left_out},
         request::Output,
-        unread,
     },
 };
 
@@ -155,25 +154,22 @@ impl Watch {
         if next <= position {
             return Ok(());
         }
-        let bytes = match self.output {
+        let (place, message) = match self.output {
             Output::Nothing => return Ok(()),
-            Output::Chunks => chunk.payload.len(),
-            Output::Events => unread::decoded_bytes(chunk),
-        };
-        // Before it is decoded.
-        let place = self.out.place(bytes).await?;
-        let message = match self.output {
-            Output::Nothing => return Ok(()),
-            Output::Chunks => Sent::Chunk(chunk.clone()),
+            Output::Chunks => (self.out.place(chunk.payload.len()).await?, Sent::Chunk(chunk.clone())),
             Output::Events => {
+                // Before it is decoded.
+                let place = self.out.place_decoded(chunk).await?;
                 let known = usize::try_from(position.saturating_sub(chunk.first_seq)).unwrap_or(usize::MAX);
                 let events = decode_or_tell(chunk).await;
-                Sent::Events {
+                self.out.weigh_decoded(chunk, &events).map_err(End::Failed)?;
+                let events = Sent::Events {
                     attempt,
                     agent_name: name.to_owned(),
                     first_seq: chunk.first_seq.max(position),
                     events: events.into_iter().skip(known).collect(),
-                }
+                };
+                (place, events)
             }
         };
         self.positions.insert(attempt, next);
