@@ -17,6 +17,10 @@ use opslink::{
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
+mod cut;
+
+use cut::Cut;
+
 use crate::{
     connect::Client,
     exit::Exit,
@@ -123,36 +127,6 @@ struct Follower<'a> {
     observer: &'a mut dyn Observer,
     /// Whether the screen has shown anything.
     used: bool,
-}
-
-/// Why one stream ended.
-enum Cut {
-    /// The cloud has sent everything.
-    Complete,
-    /// Nobody reads our stdout.
-    Unread,
-    /// Another stream, from where this one was, may do.
-    Again(Setback),
-    /// Trying again cannot help.
-    Fatal(Failure),
-}
-
-impl Cut {
-    fn of(status: &Status) -> Self {
-        Setback::of(status).map_or_else(Self::Fatal, Self::Again)
-    }
-
-    const fn setback(&self) -> Option<&Setback> {
-        match self {
-            Self::Again(setback) => Some(setback),
-            Self::Complete | Self::Unread | Self::Fatal(_) => None,
-        }
-    }
-
-    /// The connection is gone, or of no use, as this side sees it.
-    const fn lost(failure: Failure) -> Self {
-        Self::Again(Setback::Lost(failure))
-    }
 }
 
 impl Follower<'_> {

@@ -2,7 +2,8 @@
 //! together.
 //!
 //! Who does not read what it asked for has the cloud keep some 1 MiB a stream (`task/unread.rs`), and its part of the rings
-//! of what is watched (`tail.rs`). A stream is open until all but 2 KiB of its answer has left (`server/going.rs`). So a stream weighs 1 when it opens, and more once it turns out to take more:
+//! of what is watched (`tail.rs`). A stream is open until all but 2 KiB of its answer has
+//! left (`server/going.rs`). So it weighs 1 when it opens, and more once it turns out to take more:
 //!
 //! ```text
 //! of each 5,000 executions of a watched task, rounded   + 1   (`task/watch/opening.rs`: 3 of 10,000)
@@ -24,7 +25,7 @@
 //! from where it was.
 //!
 //! Streams that are read cost some kilobytes: the number is for those that are not, with room for the jobs that one token
-//! runs beside each other. It stays below the calls that one connection carries (`tls/connection.rs`) and the connections
+//! runs beside each other. It stays below the calls that one connection carries (`tls/settings.rs`) and the connections
 //! that one actor has (`tls/limits.rs`): whoever asks for one too many is told so, and neither left waiting nor cut off.
 
 use std::{

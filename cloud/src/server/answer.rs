@@ -30,7 +30,7 @@ const PIECE: usize = 64 << 10;
 const LAST: usize = 1 << 10;
 
 /// Takes what the connection is to get next. The last piece is small, so it gets that once all that came before it has left
-/// (`tls/connection.rs`), and the end behind it.
+/// (`tls/settings.rs`), and the end behind it.
 pub(super) fn next_piece(data: &mut Bytes) -> Bytes {
     let size = match data.len() {
         last @ ..=LAST => last,

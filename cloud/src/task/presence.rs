@@ -94,12 +94,7 @@ impl Presence {
     }
 
     /// Writes when agents were last heard of: together, and in parts when the store does not take all of it.
-    pub(super) async fn write_signs_of_life(
-        &self,
-        store: &Store,
-        directory: &Directory,
-        written: &mut Written,
-    ) {
+    pub(super) async fn write_signs_of_life(&self, store: &Store, directory: &Directory, written: &mut Written) {
         self.reachable.look();
         let frames = self.links.last_frames();
         let new = frames.iter().filter(|(id, time)| written.times.get(id) != Some(time));

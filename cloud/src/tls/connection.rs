@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
 use opslink::renewal::{ChannelBinding, EXPORTER_LABEL};
@@ -26,9 +26,10 @@ use super::{
     known::{Kind, Known, Member, agent_of},
     limits::Limits,
     lobby::{Guest, Lobby, Stage},
+    settings::{CALLS, UNSENT, UNSENT_OF_AGENT, builder},
     slots::Complete,
 };
-use crate::identity::{PeerInfo, STREAMS_OF_ONE, SameOrigin, Standing, Strangers};
+use crate::identity::{PeerInfo, SameOrigin, Standing, Strangers};
 
 /// What all connections of a listener share.
 pub(super) struct Door {
@@ -85,38 +86,11 @@ impl Door {
                 tls: false,
                 channel: None,
             };
-            return self.http(io, peer, &self.any, Some(guest)).await;
+            return Box::pin(self.http(io, peer, &self.any, Some(guest))).await;
         };
-        let greeted = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return,
-            () = guest.sent_away() => return,
-            greeted = timeout(self.limits.handshake, self.greet(io, addr)) => greeted,
-        };
-        let Ok(Some(start)) = greeted else {
-            if greeted.is_err() {
-                tracing::debug!(peer = %addr, "no TLS greeting in time");
-            }
-            return;
-        };
-        guest.advance(Stage::Greeting);
-        let shaken = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return,
-            () = guest.sent_away() => return,
-            shaken = timeout(self.limits.handshake, self.shake(start, config, &guest)) => shaken,
-        };
-        let (stream, handshake) = match shaken {
-            Ok(Some(Ok(shaken))) => shaken,
-            Ok(Some(Err(error))) => {
-                tracing::debug!(peer = %addr, %error, "TLS handshake failed");
-                return;
-            }
-            Ok(None) | Err(_) => {
-                tracing::debug!(peer = %addr, "TLS handshake took too long");
-                return;
-            }
-        };
+        // Each on the heap while it lasts: what is silent costs no HTTP, and what stays for days no handshake.
+        let shaken = Box::pin(self.shaken(io, addr, config, &mut guest)).await;
+        let Some((stream, handshake)) = shaken else { return };
         let (_, session) = stream.get_ref();
         let certificate = session
             .peer_certificates()
@@ -151,7 +125,50 @@ impl Door {
             tls: true,
             channel,
         };
-        self.http(stream, peer, builder, guest).await;
+        Box::pin(self.http(stream, peer, builder, guest)).await;
+    }
+
+    /// Waits for the greeting and shakes hands; `None` when that came to nothing.
+    async fn shaken<I>(
+        &self,
+        io: I,
+        addr: SocketAddr,
+        config: &Arc<ServerConfig>,
+        guest: &mut Guest,
+    ) -> Option<(TlsStream<I>, Complete)>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let greeted = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            () = guest.sent_away() => return None,
+            greeted = timeout(self.limits.handshake, self.greet(io, addr)) => greeted,
+        };
+        let Ok(Some(start)) = greeted else {
+            if greeted.is_err() {
+                tracing::debug!(peer = %addr, "no TLS greeting in time");
+            }
+            return None;
+        };
+        guest.advance(Stage::Greeting);
+        let shaken = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            () = guest.sent_away() => return None,
+            shaken = timeout(self.limits.handshake, self.shake(start, config, guest)) => shaken,
+        };
+        match shaken {
+            Ok(Some(Ok(shaken))) => Some(shaken),
+            Ok(Some(Err(error))) => {
+                tracing::debug!(peer = %addr, %error, "TLS handshake failed");
+                None
+            }
+            Ok(None) | Err(_) => {
+                tracing::debug!(peer = %addr, "TLS handshake took too long");
+                None
+            }
+        }
     }
 
     /// Waits for the client's greeting: until then a connection has no slot and no cryptography.
@@ -222,8 +239,8 @@ impl Door {
                 answer(router.clone(), request, peer.clone(), call)
             })
         };
-        // On the heap, once: the task then is as small as its handshake.
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
+        let connection = builder.serve_connection(TokioIo::new(io), service);
+        tokio::pin!(connection);
 
         let mut ending = None;
         let old_at = Instant::now() + jittered(self.limits.max_age);
@@ -333,50 +350,6 @@ async fn answer(
     request.extensions_mut().insert(peer);
     let response = router.call(request).await?;
     Ok(Answer::new(response, call))
-}
-
-/// Calls at the same time over one connection of a client. More than one caller may have streams: the refusal of one more
-/// then comes instead of silence.
-const CALLS: u32 = 100;
-const _: () = assert!(CALLS as usize > STREAMS_OF_ONE);
-
-/// Headers of one call. A token has some sixty bytes and a browser sends 2 KiB; no flow control holds them back, so it is
-/// what a stranger can have us keep for each of its streams.
-const HEADERS_MAX: u32 = 8 << 10;
-
-/// What is unsent of a stream when it passes on more. Answers are cut with it in mind (`server/answer.rs`, `server/going.rs`):
-/// nobody counts what is unsent of one that has passed on its end.
-const UNSENT: usize = 1 << 10;
-/// The same for an agent: a link has no end that would hide anything, and what is sent over it is bounded elsewhere.
-const UNSENT_OF_AGENT: usize = 128 << 10;
-
-fn builder(
-    limits: &Limits,
-    stream_window: u32,
-    connection_window: u32,
-    streams: u32,
-    unsent: usize,
-) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake)
-        .max_buf_size(64 * 1024)
-        .keep_alive(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(stream_window)
-        .initial_connection_window_size(connection_window)
-        .max_concurrent_streams(streams)
-        .max_frame_size(64 * 1024)
-        .max_header_list_size(HEADERS_MAX)
-        .max_send_buf_size(unsent)
-        .max_pending_accept_reset_streams(32)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }
 
 /// Spreads ends of connections that began together, such as after a restart.

@@ -16,6 +16,7 @@ mod limits;
 mod listener;
 mod lobby;
 mod pace;
+mod settings;
 mod slots;
 
 pub use accept::serve;
