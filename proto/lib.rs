@@ -1,7 +1,7 @@
 //! The OpsLink protocol crate.
 //!
-//! What both ends of every wire agree on: messages ([`pb`]), the domain types behind them ([`task`], [`event`], [`id`],
-//! [`time`]), the conversions between the two ([`convert`]), who is meant ([`selector`]), why something did not work
+//! What both ends of every wire agree on: messages ([`pb`]), the domain types behind them ([`task`], [`kind`], [`event`],
+//! [`id`], [`time`]), the conversions between the two ([`convert`]), who is meant ([`selector`]), why something did not work
 //! ([`reason`], [`problem`], [`locale`]), what is signed ([`envelope`], [`renewal`]), the chunk codec ([`chunk`]) and the session
 //! layer (`session`). It does no IO, knows no TLS and no database, and decides nothing about tasks.
 //!
@@ -26,6 +26,7 @@ pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod id;
+pub mod kind;
 #[cfg(feature = "locale")]
 pub mod locale;
 pub mod problem;

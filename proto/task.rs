@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
+pub use crate::kind::{Action, FakeSpec, FakeStep, ShellProgram, ShellSpec, SqlOnError, SqlSpec, SqlTransaction};
+
 /// What to do: the action and the limits around it. Valid by construction (see [`crate::convert`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskSpec {
@@ -13,128 +15,6 @@ pub struct TaskSpec {
     pub timeout: Duration,
     /// TERM to KILL, when canceled or timed out.
     pub grace: Duration,
-}
-
-/// One variant per kind of executor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// A command or a script.
-    Shell(ShellSpec),
-    /// SQL statements.
-    Sql(SqlSpec),
-    /// A scripted pretence of work.
-    Fake(FakeSpec),
-}
-
-impl Action {
-    /// Returns the executor kind: the word in capabilities, policies and the command line.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Shell(_) => "shell",
-            Self::Sql(_) => "sql",
-            Self::Fake(_) => "fake",
-        }
-    }
-}
-
-/// A command or a script.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ShellSpec {
-    /// What is run.
-    pub program: ShellProgram,
-    /// Added to the agent's own environment.
-    pub env: BTreeMap<String, String>,
-    /// Working directory; the agent's own when absent.
-    pub cwd: Option<String>,
-    /// Bytes given to the process, then end of file.
-    pub stdin: Bytes,
-    /// User name or uid; the agent's own when absent.
-    pub run_as: Option<String>,
-}
-
-/// The two ways to say what a shell task runs.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ShellProgram {
-    /// Program and arguments, never empty, passed as they are.
-    Argv(Vec<String>),
-    /// A script that travels as a file.
-    Script {
-        /// Its bytes, never empty.
-        text: Bytes,
-        /// Name or absolute path; else the `#!` line; else `sh`.
-        interpreter: Option<String>,
-        /// Arguments of the script.
-        args: Vec<String>,
-        /// File name at the caller, for messages.
-        name: String,
-    },
-}
-
-/// SQL statements.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SqlSpec {
-    /// The statements, never blank.
-    pub script: String,
-    /// Name of a connection of the agent; its default when absent.
-    pub connection: Option<String>,
-    /// How statements are grouped.
-    pub transaction: SqlTransaction,
-    /// What happens after a failed statement.
-    pub on_error: SqlOnError,
-    /// Rows kept of each result set.
-    pub max_rows: Option<u64>,
-    /// Longest time of one statement.
-    pub statement_timeout: Option<Duration>,
-    /// Opens the session read only.
-    pub read_only: bool,
-    /// File name at the caller, for messages.
-    pub name: String,
-}
-
-/// How statements are grouped into transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SqlTransaction {
-    /// The database's own autocommit.
-    #[default]
-    PerStatement,
-    /// All in one; the first error rolls back everything.
-    Single,
-}
-
-/// What happens after a failed statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SqlOnError {
-    /// Nothing more is sent.
-    #[default]
-    Stop,
-    /// The next statement is sent; the attempt still ends as failed.
-    Continue,
-}
-
-/// A scripted pretence of work, for tests and benchmarks.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FakeSpec {
-    /// Done in order; success when they run out.
-    pub steps: Vec<FakeStep>,
-}
-
-/// One step of a fake.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FakeStep {
-    /// Waits; ends at once when canceled.
-    Sleep(Duration),
-    /// Writes to stdout.
-    Stdout(Bytes),
-    /// Writes to stderr.
-    Stderr(Bytes),
-    /// Ends with this exit code.
-    Exit(i32),
-    /// Fails as the executor itself, with this message.
-    Fail(String),
-    /// Writes this many deterministic bytes to stdout, in lines of 100 bytes.
-    Flood(u64),
-    /// Waits and ignores cancellation.
-    Stubborn(Duration),
 }
 
 /// State of an execution; the chart is in the cloud's `task::machine`.

@@ -132,10 +132,10 @@ pub async fn join(options: &JoinOptions, state: &StateDir, connect: &dyn Connect
         .save(&state.identity())
         .map_err(|error| unwritable(state, &error))?;
     for (path, text) in [
-        (state.policy(), policy::TEMPLATE),
-        (state.connections(), connections::TEMPLATE),
+        (state.policy(), policy::template()),
+        (state.connections(), connections::TEMPLATE.to_owned()),
     ] {
-        write_unless_there(&path, text).map_err(|error| unwritable(state, &error))?;
+        write_unless_there(&path, &text).map_err(|error| unwritable(state, &error))?;
     }
     Ok(identity)
 }

@@ -1,7 +1,10 @@
-//! Between wire types and domain types: `TryFrom` inward with [`InvalidMessage`], `From` outward.
+//! Between wire types and domain types: `TryFrom` inward with [`InvalidMessage`], `From` outward. What belongs to one kind
+//! of work is in [`crate::kind`].
 //!
 //! Wire types stop here. The defaults and limits that the comments of the .proto files name are applied on the way in
 //! and nowhere else.
+
+use std::time::Duration;
 
 use crate::{reason::Reason, time::UnixMicros};
 
@@ -12,7 +15,9 @@ mod outcome;
 mod task_spec;
 
 pub use agent::{AGENT_NAME_MAX, LABEL_MAX, LABELS_MAX, agent_name, labels};
-pub use task_spec::{DEFAULT_GRACE, DEFAULT_TIMEOUT, SCRIPT_MAX, STDIN_MAX};
+pub use task_spec::{DEFAULT_GRACE, DEFAULT_TIMEOUT};
+
+pub use crate::kind::{SCRIPT_MAX, STDIN_MAX};
 
 /// A message that does not make sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +86,13 @@ pub fn unix_micros(timestamp: &pbjson_types::Timestamp) -> UnixMicros {
 }
 
 /// Empty means absent in proto3; absent means `None` here.
-fn non_empty(text: String) -> Option<String> {
+pub(crate) fn non_empty(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
+}
+
+/// Rounds up, so that no limit becomes 0, which would mean the default.
+pub(crate) fn whole_secs(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -69,11 +69,6 @@ impl Window {
         self.under_way = self.under_way.saturating_sub(freed);
         freed
     }
-
-    /// Raises the credit.
-    pub const fn granted(&mut self, bytes: u64) {
-        self.credit = self.credit.saturating_add(bytes);
-    }
 }
 
 #[cfg(test)]
@@ -84,16 +79,15 @@ mod tests {
     // `cloud/src/task/tests/window.rs`.
 
     #[test]
-    fn a_full_window_opens_with_acknowledgements_and_grants() {
+    fn a_full_window_opens_with_acknowledgements() {
         let mut window = Window::new(0, 100);
         assert!(window.may_send(60));
         window.sent(3, 60);
         assert!(!window.may_send(41));
         assert!(window.may_send(40));
-        window.granted(1);
-        assert!(window.may_send(41));
         assert_eq!(window.acked(2), 0, "a chunk is free when all of it is there");
         assert_eq!(window.acked(3), 60);
+        assert!(window.may_send(100));
         assert_eq!((window.under_way(), window.acked_seq(), window.next_seq()), (0, 3, 3));
     }
 

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "proto/session",
     "proto/chunk",
     "proto/convert",
+    "proto/kind",
     "agent/src/executor/sql/read_only.rs",
     "agent/src/executor/sql/split",
     "agent/src/journal/fence/entry.rs",

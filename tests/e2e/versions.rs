@@ -146,7 +146,7 @@ async fn future_cloud(folder: &Path, future: Future, stop: CancellationToken) ->
     let state = folder.join("old");
     std::fs::create_dir_all(&state)?;
     Identity::from_join(url, key, answer)?.save(&state.join("identity.json"))?;
-    std::fs::write(state.join(policy::FILE_NAME), policy::TEMPLATE)?;
+    std::fs::write(state.join(policy::FILE_NAME), policy::template())?;
     std::fs::write(state.join("connections.toml"), "")?;
     Ok(state)
 }

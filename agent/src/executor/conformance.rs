@@ -1,14 +1,11 @@
-//! What every executor of [`super::all`] must do alike. A new executor adds its [`Sample`].
+//! What every executor of [`super::all`] must do alike. What each is tried with is in its own folder.
 
 use std::{fs, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use opslink::{
     event::Stream,
-    task::{
-        Action, ExecutionState, FakeSpec, FakeStep, Outcome, ShellProgram, ShellSpec, SqlOnError, SqlSpec,
-        SqlTransaction,
-    },
+    kind::{Action, Kind},
+    task::{ExecutionState, Outcome},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,82 +19,44 @@ use crate::{
     },
 };
 
+/// A kind whose executor is tried.
+pub(super) trait Sampled: Kind {
+    /// Makes the actions.
+    fn sample() -> Sample;
+}
+
 /// The actions that an executor is tried with.
-struct Sample {
+pub(super) struct Sample {
     /// Says something, then runs until it is ended.
-    endless: Action,
-    /// Is refused by `validate`.
-    bad: Action,
+    pub(super) endless: Action,
+    /// Is refused before anything runs.
+    pub(super) bad: Action,
     /// Fails, by its own end or by the executor's.
-    failing: Action,
+    pub(super) failing: Action,
     /// Writes these bytes to stdout; `None` for executors whose results are no bytes.
-    raw: Option<(Action, Vec<u8>)>,
-}
-
-fn shell(argv: &[&str], stdin: Bytes) -> Action {
-    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    let program = ShellProgram::Argv(argv);
-    Action::Shell(ShellSpec {
-        program,
-        env: Default::default(),
-        cwd: None,
-        stdin,
-        run_as: None,
-    })
-}
-
-fn fake(steps: Vec<FakeStep>) -> Action {
-    Action::Fake(FakeSpec { steps })
-}
-
-fn sql(script: &str) -> Action {
-    Action::Sql(SqlSpec {
-        script: script.to_owned(),
-        connection: None,
-        transaction: SqlTransaction::PerStatement,
-        on_error: SqlOnError::Stop,
-        max_rows: None,
-        statement_timeout: None,
-        read_only: false,
-        name: String::new(),
-    })
+    pub(super) raw: Option<(Action, Vec<u8>)>,
 }
 
 /// NUL, invalid UTF-8, escape sequences, all line ends, then one long line without end.
-fn awkward_bytes() -> Vec<u8> {
+pub(super) fn awkward_bytes() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
     bytes.extend_from_slice(b"\r\n\x1b[2J\xff\xfe\0\n");
     bytes.extend(std::iter::repeat_n(b'x', 200_000));
     bytes
 }
 
-fn sample(kind: &str) -> Sample {
-    let raw = awkward_bytes();
-    match kind {
-        "shell" => Sample {
-            endless: shell(&["sh", "-c", "echo up; sleep 1000"], Bytes::new()),
-            bad: shell(&["a\0b"], Bytes::new()),
-            failing: shell(&["false"], Bytes::new()),
-            raw: Some((shell(&["cat"], raw.clone().into()), raw)),
-        },
-        "fake" => Sample {
-            endless: fake(vec![
-                FakeStep::Stdout("up\n".into()),
-                FakeStep::Sleep(Duration::from_secs(1000)),
-            ]),
-            bad: fake(vec![FakeStep::Exit(0), FakeStep::Exit(1)]),
-            failing: fake(vec![FakeStep::Exit(7)]),
-            raw: Some((fake(vec![FakeStep::Stdout(raw.clone().into())]), raw)),
-        },
-        "sql" => Sample {
-            endless: sql("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"),
-            bad: sql("  \n"),
-            failing: sql("SELECT nonsense FROM nowhere"),
-            raw: None,
-        },
-        other => panic!("executor `{other}` has no sample; add one"),
-    }
+macro_rules! samples {
+    ($($(#[$about:meta])* $arm:ident($spec:ident),)+) => {
+        fn sample(kind: &str) -> Sample {
+            $(if kind == <opslink::kind::$spec as Kind>::NAME {
+                return <opslink::kind::$spec as Sampled>::sample();
+            })+
+            panic!("no kind is called `{kind}`")
+        }
+    };
 }
+
+opslink::kinds!(samples);
 
 async fn run(kind: &str, action: Action, timeout: Duration) -> (Outcome, Arc<MemorySpool>) {
     let spool = Arc::new(MemorySpool::default());
@@ -153,8 +112,12 @@ fn kinds() -> Vec<&'static str> {
 const LONG: Duration = Duration::from_secs(600);
 
 #[test]
-fn kinds_are_unique_and_actions_of_others_are_refused() {
+fn every_kind_has_one_executor_that_refuses_actions_of_others() {
     let kinds = kinds();
+    assert!(
+        opslink::kind::NAMES.iter().all(|kind| kinds.contains(kind)),
+        "{kinds:?}"
+    );
     for executor in all() {
         assert_eq!(kinds.iter().filter(|kind| **kind == executor.kind()).count(), 1);
         for other in kinds.iter().filter(|kind| **kind != executor.kind()) {

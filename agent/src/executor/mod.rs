@@ -1,6 +1,6 @@
-//! Executors: what an agent can do. One file or folder each, and one line in [`all`].
+//! Executors: what an agent can do. One folder each, and one line in [`all`].
 //!
-//! An executor sees its action, its [`Context`], and nothing else: no link, no journal, no other attempt.
+//! An executor sees its own spec, its [`Context`], and nothing else: no link, no journal, no other attempt, no other kind.
 
 use std::{
     fs, io,
@@ -13,8 +13,9 @@ use std::{
 use async_trait::async_trait;
 use opslink::{
     event::Event,
+    kind::{Action, Kind},
     reason::Reason,
-    task::{Action, ExecutionState},
+    task::ExecutionState,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ pub fn all() -> Vec<Box<dyn Executor>> {
     vec![Box::new(shell::Shell), Box::new(sql::Sql), Box::new(fake::Fake)]
 }
 
-/// The contract of every executor.
+/// The contract of every executor, as whoever runs it sees it. An executor is written as a [`KindExecutor`].
 #[async_trait]
 pub trait Executor: Send + Sync {
     /// The word for it in tasks, capabilities, policies and the command line.
@@ -66,6 +67,56 @@ pub trait Executor: Send + Sync {
     async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure>;
 }
 
+/// An executor of one kind: it is given the specs of its kind only. The methods are those of [`Executor`].
+#[async_trait]
+pub trait KindExecutor: Send + Sync {
+    /// What it carries out.
+    type Spec: Kind + Send + Sync + 'static;
+
+    /// Says whether it works on this machine, and if not, why. No side effects.
+    fn health(&self) -> Health {
+        Health::Healthy
+    }
+
+    /// Checks what a spec does not hold by its construction, without doing anything.
+    ///
+    /// # Errors
+    /// What is wrong with it, with a stable reason.
+    fn validate(&self, _spec: &Self::Spec) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Does the work, see [`Executor::run`].
+    async fn run(&self, spec: &Self::Spec, ctx: &Context) -> Result<Finish, Failure>;
+}
+
+#[async_trait]
+impl<E: KindExecutor> Executor for E {
+    fn kind(&self) -> &'static str {
+        <E::Spec as Kind>::NAME
+    }
+
+    fn health(&self) -> Health {
+        KindExecutor::health(self)
+    }
+
+    fn validate(&self, action: &Action) -> Result<(), Failure> {
+        KindExecutor::validate(self, own::<E::Spec>(action)?)
+    }
+
+    async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure> {
+        KindExecutor::run(self, own::<E::Spec>(action)?, ctx).await
+    }
+}
+
+/// The spec of a kind; a failure when the action is of another one.
+fn own<K: Kind>(action: &Action) -> Result<&K, Failure> {
+    K::of(action).ok_or_else(|| {
+        let message = format!("the {} executor was given a {} task", K::NAME, action.kind());
+        Failure::new(Reason::Internal.code(), message)
+    })
+}
+
 /// Whether an executor works on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -75,7 +126,7 @@ pub enum Health {
     Absent(String),
 }
 
-/// What an executor gets beside its action.
+/// What an executor gets beside its spec.
 #[derive(Clone)]
 pub struct Context {
     /// Where output goes.

@@ -127,13 +127,6 @@ impl Courier {
                 Err(_) => self.not_understood("cancel"),
             },
             Some(attach_response::Frame::Ack(ack)) => self.acknowledge(&ack),
-            Some(attach_response::Frame::Credit(credit)) => {
-                if let Some((id, track)) = self.track(&credit.attempt_id) {
-                    track.window.granted(credit.bytes);
-                    self.take_turn(id);
-                }
-                vec![]
-            }
             Some(attach_response::Frame::Ping(ping)) => {
                 self.control
                     .push_back(attach_request::Frame::Pong(Pong { nonce: ping.nonce }));

@@ -279,11 +279,7 @@ fn attempts_take_turns_and_a_closed_window_waits_for_its_ack() {
     assert_eq!((held.attempt_id, held.first_seq), (b.to_string(), 2));
     assert_eq!(courier.next_output(), Some(Output::Read(b, 3)));
     courier.chunk(b, None);
-    let credit = pb::Credit {
-        attempt_id: a.to_string(),
-        bytes: 50,
-    };
-    courier.frame(NOW, response(attach_response::Frame::Credit(credit)));
+    assert_eq!(courier.frame(NOW, ack(a, 1, false)), [Command::Acknowledged(a, 1)]);
     let attach_request::Frame::Chunk(held) = frame_of(&mut courier) else {
         panic!()
     };

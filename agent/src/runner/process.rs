@@ -16,7 +16,8 @@ use nix::{
     unistd::{alarm, setsid},
 };
 use opslink::{
-    pb::{self, task_spec::Action},
+    kind::Needs,
+    pb,
     reason::Reason,
     task::{Outcome, TaskSpec},
 };
@@ -105,7 +106,12 @@ impl Runner {
         crashpoint!("runner.locked");
         writer.started(process).map_err(Error::Journal)?;
         crashpoint!("runner.started");
-        set_alarm(&envelope);
+        let spec = envelope.spec.clone().and_then(|spec| TaskSpec::try_from(spec).ok());
+        if let Some(spec) = &spec {
+            set_alarm(spec);
+        }
+        // A spec that makes no sense needs nothing: it is refused before anything runs.
+        let needs = spec.map_or_else(Needs::default, |spec| spec.action.needs());
         let spool = DiskSpool::new(writer, attempt.scratch(), DEFAULT_QUOTA_BYTES);
 
         let ended = runtime.block_on(async {
@@ -118,7 +124,7 @@ impl Runner {
                 envelope,
                 permit: record.permit,
             };
-            let outcome = run(task, dir, Arc::clone(&spool), cancel).await;
+            let outcome = run(task, needs, dir, Arc::clone(&spool), cancel).await;
             if outcome.reason == Reason::WorkLeft.code() {
                 remains::kill_descendants();
             }
@@ -139,9 +145,7 @@ impl Runner {
 
 /// Lets the kernel end this process should a call block its one thread beyond every limit: nothing else could then. Off as
 /// soon as the executor has come back.
-fn set_alarm(envelope: &pb::TaskEnvelope) {
-    let spec = envelope.spec.clone().and_then(|spec| TaskSpec::try_from(spec).ok());
-    let Some(spec) = spec else { return };
+fn set_alarm(spec: &TaskSpec) {
     let latest = spec
         .timeout
         .saturating_add(spec.grace)
@@ -149,19 +153,17 @@ fn set_alarm(envelope: &pb::TaskEnvelope) {
     alarm::set(u32::try_from(latest.as_secs()).unwrap_or(u32::MAX));
 }
 
-async fn run(attempt: Attempt, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {
-    let connections = Arc::new(connections(&attempt.envelope, dir));
+async fn run(attempt: Attempt, needs: Needs, dir: &Path, spool: Arc<DiskSpool>, cancel: CancellationToken) -> Outcome {
+    let connections = Arc::new(connections(needs, dir));
     drive_with_thread(attempt, &executor::all(), connections, spool, cancel).await
 }
 
 /// Reads the connections only for tasks that use them. A file that cannot be used is told to the task that needs it.
-fn connections(envelope: &pb::TaskEnvelope, dir: &Path) -> Connections {
-    let action = envelope.spec.as_ref().and_then(|spec| spec.action.as_ref());
-    match (action, dir.ancestors().nth(2)) {
-        (Some(Action::Sql(_)), Some(state)) => {
+fn connections(needs: Needs, dir: &Path) -> Connections {
+    match dir.ancestors().nth(2) {
+        Some(state) if needs.connections => {
             Connections::load(&state.join(connections::FILE_NAME)).unwrap_or_else(|error| Connections::broken(&error))
         }
-        // All by name: a new kind of work shall not compile until it was thought of.
-        (Some(Action::Sql(_) | Action::Shell(_) | Action::Fake(_)) | None, _) => Connections::default(),
+        Some(_) | None => Connections::default(),
     }
 }

@@ -5,6 +5,8 @@
 //! what went wrong and where, [`guard`] ends what shall end. Credentials come from the connections file and are never part
 //! of a task.
 
+#[cfg(test)]
+mod conformance;
 mod error;
 mod finish;
 mod guard;
@@ -20,13 +22,9 @@ mod table;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use opslink::{
-    problem::Problem,
-    reason::Reason,
-    task::{Action, SqlSpec},
-};
+use opslink::{kind::SqlSpec, problem::Problem, reason::Reason};
 
-use super::{Context, Executor, Failure, Finish, Health};
+use super::{Context, Failure, Finish, KindExecutor};
 use crate::connections::{Connection, Kind};
 use script::{Rules, Run};
 use session::{CONNECT_TIMEOUT, OpenError, Quoting, Sent, Session, timed};
@@ -40,22 +38,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Sql;
 
 #[async_trait]
-impl Executor for Sql {
-    fn kind(&self) -> &'static str {
-        "sql"
-    }
+impl KindExecutor for Sql {
+    type Spec = SqlSpec;
 
-    fn health(&self) -> Health {
-        Health::Healthy
-    }
+    // Nothing is validated ahead. The dialect is known only with the connection: the script is split when it runs, before
+    // anything is sent.
 
-    fn validate(&self, action: &Action) -> Result<(), Failure> {
-        // The dialect is known only with the connection: the script is split when it runs, before anything is sent.
-        spec_of(action).map(drop)
-    }
-
-    async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure> {
-        let spec = spec_of(action)?;
+    async fn run(&self, spec: &SqlSpec, ctx: &Context) -> Result<Finish, Failure> {
         let connection = ctx.connections.find(spec.connection.as_deref())?;
         let read_only = spec.read_only || connection.is_read_only;
         let dialect = dialect(connection.kind);
@@ -92,16 +81,6 @@ fn prepare(spec: &SqlSpec, dialect: Dialect, quoting: Quoting, read_only: bool) 
         read_only::check(dialect, &spec.script, &statements).map_err(refused(Reason::ReadOnlyRefused))?;
     }
     Ok(statements)
-}
-
-fn spec_of(action: &Action) -> Result<&SqlSpec, Failure> {
-    match action {
-        Action::Sql(spec) => Ok(spec),
-        Action::Shell(_) | Action::Fake(_) => Err(Failure {
-            reason: Reason::Internal.code(),
-            message: format!("the sql executor was given a {} task", action.kind()),
-        }),
-    }
 }
 
 const fn dialect(kind: Kind) -> Dialect {

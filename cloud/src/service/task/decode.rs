@@ -1,12 +1,12 @@
 //! What callers ask, from the wire: defaults and limits of the requests are applied here, and what is wrong with a
 //! request by itself is found here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use opslink::{
     convert::InvalidMessage,
     id::AttemptId,
-    pb,
+    kind, pb,
     pb::read_log_request::Start,
     problem::Problem,
     reason::Reason,
@@ -250,14 +250,8 @@ fn body_hash(request: &pb::CreateTaskRequest) -> Vec<u8> {
         ..request.clone()
     };
     let mut context = digest::Context::new(&digest::SHA256);
-    if let Some(pb::task_spec::Action::Shell(shell)) = body.spec.as_mut().and_then(|spec| spec.action.as_mut()) {
-        let env: BTreeMap<_, _> = std::mem::take(&mut shell.env).into_iter().collect();
-        for (key, value) in env {
-            for text in [key, value] {
-                context.update(&(text.len() as u64).to_le_bytes());
-                context.update(text.as_bytes());
-            }
-        }
+    if let Some(spec) = &mut body.spec {
+        context.update(&kind::take_maps(spec));
     }
     context.update(b"body");
     context.update(&body.encode_to_vec());

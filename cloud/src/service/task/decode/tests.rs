@@ -92,6 +92,13 @@ fn the_hash_is_that_of_all_but_the_id_in_any_order_of_a_map() {
     assert_ne!(create(other).request_hash, first.request_hash);
 }
 
+/// Whoever asks again after an upgrade gets the first answer: the hashes in the database are those of 0.1.0.
+#[test]
+fn the_hash_is_the_one_that_0_1_0_made() {
+    let hash = hex::encode(create(request()).request_hash);
+    assert_eq!(hash, "97a2052286129ff6f026419bd300c7817d5f6bfb72b55e351ea0ea6b9fa9cc47");
+}
+
 #[test]
 fn what_is_kept_is_what_was_meant() {
     let task = create(request()).task.unwrap();

@@ -1,10 +1,12 @@
-//! Tests of the task spec's conversion.
+//! Kinds on the wire and back, and what is asked of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{reason::Reason, task::TaskSpec};
 
 fn shell(shell: pb::ShellSpec) -> Result<TaskSpec, InvalidMessage> {
     pb::TaskSpec {
@@ -22,16 +24,6 @@ fn sql(sql: pb::SqlSpec) -> Result<TaskSpec, InvalidMessage> {
         grace_secs: 1,
     }
     .try_into()
-}
-
-#[test]
-fn defaults_of_the_proto_comments_are_applied() {
-    let spec = shell(pb::ShellSpec {
-        argv: vec!["true".into()],
-        ..Default::default()
-    })
-    .unwrap();
-    assert_eq!((spec.timeout, spec.grace), (DEFAULT_TIMEOUT, DEFAULT_GRACE));
 }
 
 #[test]
@@ -197,4 +189,80 @@ proptest! {
         };
         prop_assert_eq!(TaskSpec::try_from(pb::TaskSpec::from(spec.clone())).unwrap(), spec);
     }
+}
+
+#[test]
+fn a_name_tells_a_kind_and_a_spec_is_found_under_its_own_only() {
+    assert_eq!(NAMES, ["shell", "sql", "fake"]);
+    let fake = Action::Fake(FakeSpec::default());
+    assert_eq!(fake.kind(), FakeSpec::NAME);
+    assert!(FakeSpec::of(&fake).is_some() && ShellSpec::of(&fake).is_none() && SqlSpec::of(&fake).is_none());
+}
+
+#[test]
+fn equal_maps_are_equal_bytes_and_leave_the_spec() {
+    let spec = |names: &[&str]| {
+        let env = names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
+        pb::TaskSpec {
+            action: Some(pb::task_spec::Action::Shell(pb::ShellSpec {
+                env,
+                ..Default::default()
+            })),
+            ..Default::default()
+        }
+    };
+    let (mut one, mut other) = (spec(&["B", "A"]), spec(&["A", "B"]));
+    let bytes = take_maps(&mut one);
+    let lengths_and_texts = ["A", "v", "B", "v"].map(|text| [&1_u64.to_le_bytes()[..], text.as_bytes()].concat());
+    assert_eq!(bytes, lengths_and_texts.concat());
+    assert_eq!(take_maps(&mut other), bytes);
+    assert_eq!(one, spec(&[]));
+    assert_eq!(take_maps(&mut one), b"");
+    assert_eq!(take_maps(&mut pb::TaskSpec::default()), b"");
+}
+
+#[test]
+fn a_summary_is_one_line_that_tells_what_is_done() {
+    let summary = |action: pb::task_spec::Action| Action::try_from(action).unwrap().summary();
+    let script = |text: &'static [u8], name: &str| {
+        summary(pb::task_spec::Action::Shell(pb::ShellSpec {
+            script: Bytes::from_static(text),
+            script_name: name.to_owned(),
+            ..Default::default()
+        }))
+    };
+    assert_eq!(script(b"#!/bin/sh\n\n# words\n  df -h\nls", ""), "df -h");
+    assert_eq!(script(b"#!/bin/true\n", ""), "#!/bin/true");
+    assert_eq!(script(b"df -h", "disk.sh"), "disk.sh");
+    let command = pb::ShellSpec {
+        argv: vec!["uname".into(), "-a".into()],
+        ..Default::default()
+    };
+    assert_eq!(summary(pb::task_spec::Action::Shell(command)), "uname -a");
+    let sql = pb::SqlSpec {
+        script: format!("select\n  1, {}", "é".repeat(SUMMARY_MAX)).into(),
+        ..Default::default()
+    };
+    let shown = summary(pb::task_spec::Action::Sql(sql));
+    assert!(
+        shown.starts_with("select 1, é") && shown.chars().count() == SUMMARY_MAX,
+        "{shown}"
+    );
+    assert_eq!(summary(pb::task_spec::Action::Fake(pb::FakeSpec::default())), "0 steps");
+}
+
+#[test]
+fn only_sql_is_given_the_connections() {
+    let needs = |action: Action| action.needs().connections;
+    assert!(!needs(Action::Fake(FakeSpec::default())));
+    let sql = pb::SqlSpec {
+        script: Bytes::from_static(b"select 1"),
+        ..Default::default()
+    };
+    assert!(needs(Action::Sql(sql.try_into().unwrap())));
+    let shell = pb::ShellSpec {
+        argv: vec!["true".into()],
+        ..Default::default()
+    };
+    assert!(!needs(Action::Shell(shell.try_into().unwrap())));
 }

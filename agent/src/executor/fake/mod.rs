@@ -7,12 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use opslink::{
     event::{Event, EventBody, Stream},
+    kind::{FakeSpec, FakeStep},
     reason::Reason,
-    task::{Action, ExecutionState, FakeSpec, FakeStep},
+    task::ExecutionState,
     time::UnixMicros,
 };
 
-use super::{Context, Executor, Failure, Finish, Health};
+use super::{Context, Failure, Finish, KindExecutor};
+
+#[cfg(test)]
+mod conformance;
 
 /// Length of a flood's lines, line end included.
 const LINE_BYTES: u64 = 100;
@@ -24,17 +28,11 @@ const LINES_PER_EVENT: u64 = 655;
 pub(super) struct Fake;
 
 #[async_trait]
-impl Executor for Fake {
-    fn kind(&self) -> &'static str {
-        "fake"
-    }
+impl KindExecutor for Fake {
+    type Spec = FakeSpec;
 
-    fn health(&self) -> Health {
-        Health::Healthy
-    }
-
-    fn validate(&self, action: &Action) -> Result<(), Failure> {
-        let steps = &spec(action)?.steps;
+    fn validate(&self, spec: &FakeSpec) -> Result<(), Failure> {
+        let steps = &spec.steps;
         let last = steps
             .iter()
             .position(|step| matches!(step, FakeStep::Exit(_) | FakeStep::Fail(_)));
@@ -47,8 +45,8 @@ impl Executor for Fake {
         }
     }
 
-    async fn run(&self, action: &Action, ctx: &Context) -> Result<Finish, Failure> {
-        for step in &spec(action)?.steps {
+    async fn run(&self, spec: &FakeSpec, ctx: &Context) -> Result<Finish, Failure> {
+        for step in &spec.steps {
             match step {
                 FakeStep::Sleep(time) => tokio::select! {
                     () = tokio::time::sleep(*time) => {}
@@ -67,16 +65,6 @@ impl Executor for Fake {
             }
         }
         Ok(Finish::succeeded(Some(0)))
-    }
-}
-
-fn spec(action: &Action) -> Result<&FakeSpec, Failure> {
-    match action {
-        Action::Fake(spec) => Ok(spec),
-        Action::Shell(_) | Action::Sql(_) => Err(Failure::new(
-            Reason::Internal.code(),
-            "the fake executor got another one's task",
-        )),
     }
 }
 
