@@ -17,6 +17,7 @@ use std::{
 
 use opslink::{pb, reason::Reason};
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::{dial::chain_text, executor::Failure};
 
@@ -166,6 +167,16 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// One connection of the file is not what it should be.
+    #[error("{path}, line {line}")]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The line that is wrong, the first is 1.
+        line: usize,
+        /// What is wrong.
+        source: Box<Error>,
+    },
     /// The URL says another kind of database.
     #[error("connection `{name}`: its url must start with postgres://, mysql:// or sqlite://")]
     UnknownScheme {
@@ -198,8 +209,8 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    name: String,
-    url: String,
+    name: Spanned<String>,
+    url: Spanned<String>,
     #[serde(default)]
     password_file: Option<PathBuf>,
     #[serde(default)]
@@ -275,29 +286,44 @@ impl Connections {
     /// # Errors
     /// When the text cannot be used.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let line_at = |start: usize| text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+        let entry_error = |line: usize, source: Error| Error::Entry {
+            path: path.to_owned(),
+            line,
+            source: Box::new(source),
+        };
         let file: File = toml::from_str(text).map_err(|error| Error::Syntax {
             path: path.to_owned(),
             message: match error.span() {
-                Some(span) => {
-                    let line = text.get(..span.start).unwrap_or(text).matches('\n').count() + 1;
-                    format!("line {line}: {}", error.message())
-                }
+                Some(span) => format!("line {}: {}", line_at(span.start), error.message()),
                 None => error.message().to_owned(),
             },
         })?;
-        let list = file
-            .connection
-            .into_iter()
-            .map(|entry| {
-                let mut connection = Connection::new(entry.name, entry.url)?;
-                connection.is_default = entry.default;
-                connection.is_read_only = entry.read_only;
-                connection.session = entry.session;
-                connection.password_file = entry.password_file;
-                Ok(connection)
-            })
-            .collect::<Result<_, Error>>()?;
-        Self::new(list)
+        let mut list = Vec::with_capacity(file.connection.len());
+        let mut lines = Vec::with_capacity(file.connection.len());
+        for entry in file.connection {
+            let url_line = line_at(entry.url.span().start);
+            lines.push((entry.name.get_ref().clone(), line_at(entry.name.span().start)));
+            let mut connection = Connection::new(entry.name.into_inner(), entry.url.into_inner())
+                .map_err(|error| entry_error(url_line, error))?;
+            connection.is_default = entry.default;
+            connection.is_read_only = entry.read_only;
+            connection.session = entry.session;
+            connection.password_file = entry.password_file;
+            list.push(connection);
+        }
+        Self::new(list).map_err(|error| {
+            let wrong = match &error {
+                Error::Duplicate { name } | Error::TwoDefaults { second: name, .. } => Some(name),
+                Error::Read { .. } | Error::Syntax { .. } | Error::Entry { .. } | Error::UnknownScheme { .. } => None,
+            };
+            // The last of that name: whoever reads it has seen the first.
+            let place = lines.iter().rev().find(|(name, _)| Some(name) == wrong);
+            match place.map(|(_, line)| *line) {
+                Some(line) => entry_error(line, error),
+                None => error,
+            }
+        })
     }
 
     /// Returns the connection of that name, or the default one.

@@ -31,16 +31,23 @@ fn secrets_appear_neither_in_debug_nor_in_errors() {
 }
 
 #[test]
-fn duplicates_two_defaults_and_odd_schemes_are_refused() {
+fn what_is_wrong_with_an_entry_is_told_with_its_file_and_line() {
     let twice = "[[connection]]\nname='a'\nurl='sqlite:///x'\n[[connection]]\nname='a'\nurl='sqlite:///y'\n";
-    assert!(matches!(parse(twice), Err(Error::Duplicate { .. })));
     let two = "[[connection]]\nname='a'\nurl='sqlite:///x'\ndefault=true\n\
                [[connection]]\nname='b'\nurl='sqlite:///y'\ndefault=true\n";
-    assert!(matches!(parse(two), Err(Error::TwoDefaults { .. })));
-    assert!(matches!(
-        parse("[[connection]]\nname='a'\nurl='oracle:x'\n"),
-        Err(Error::UnknownScheme { .. })
-    ));
+    let odd = "[[connection]]\nname='a'\nurl='oracle:u:hunter2@h'\n";
+    for (text, line, word) in [(twice, 5, "twice"), (two, 6, "both say"), (odd, 3, "must start")] {
+        let error = parse(text).unwrap_err();
+        let told = Connections::broken(&error).find(None).unwrap_err();
+        assert_eq!(told.reason, "CONNECTIONS_INVALID");
+        let place = format!("connections.toml, line {line}: ");
+        assert!(
+            told.message.contains(&place) && told.message.contains(word),
+            "{}",
+            told.message
+        );
+        assert!(!told.message.contains("hunter2"), "{}", told.message);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cli::Globals,
-    config::{self, Config},
+    config::{self, Config, Context, Contexts},
     connect::{Client, Dialer, Endpoint, tls::Pin},
     failure::Failure,
     input,
@@ -37,27 +37,30 @@ pub(crate) struct App {
 
 impl App {
     /// Finds the configuration folder; reads nothing yet.
-    pub(crate) fn new(globals: Globals) -> Result<Self, Failure> {
-        Ok(Self {
-            config: Config::find()?,
+    pub(crate) fn new(globals: Globals) -> Self {
+        Self {
+            config: Config::find(),
             globals,
-        })
+        }
     }
 
-    /// Settles where to connect: flag, then environment, then the context in use.
+    /// Settles where to connect: flag, then environment, then the context in use. A configuration that cannot be used stands
+    /// in nobody's way who needs nothing of it.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
-        let contexts = self.config.contexts()?;
+        let server = self.globals.server.as_deref().map(Endpoint::parse).transpose()?;
+        let pin = self.globals.ca_sha256.as_deref().map(parse_pin).transpose()?;
+        let token = match (&self.globals.token_file, environment_token()) {
+            (Some(path), _) => Some(read_token(path)?),
+            (None, token) => token,
+        };
+        let is_whole = token.is_some() && server.as_ref().is_some_and(|server| pin.is_some() || !server.tls());
+        let contexts = match self.config.contexts() {
+            Err(_) if is_whole => Contexts::default(),
+            read => read?,
+        };
         let wanted = self.globals.context.as_deref().or(contexts.current.as_deref());
-        let (context, server) = match (&self.globals.server, wanted) {
-            // A token never goes to another server than the one it is for: the context must have this very URL.
-            (Some(server), _) => {
-                let endpoint = Endpoint::parse(server)?;
-                let known = contexts
-                    .contexts
-                    .iter()
-                    .find(|(_, context)| context.server == endpoint.url());
-                (known.map(|(name, context)| (name.clone(), context.clone())), endpoint)
-            }
+        let (context, server) = match (server, wanted) {
+            (Some(server), wanted) => (known(&contexts, &server, wanted), server),
             (None, Some(name)) => {
                 let context = contexts
                     .contexts
@@ -70,20 +73,14 @@ impl App {
             }
             (None, None) => return Err(Failure::local(crate::exit::Exit::NotAllowed, "NOT_LOGGED_IN", &[])),
         };
-        let pin = match (
-            &self.globals.ca_sha256,
-            context.as_ref().and_then(|(_, context)| context.ca_sha256.as_ref()),
-        ) {
-            (Some(text), _) | (None, Some(text)) => Some(parse_pin(text)?),
-            (None, None) => None,
+        let stored_pin = context.as_ref().and_then(|(_, context)| context.ca_sha256.as_deref());
+        let pin = match (pin, stored_pin) {
+            (None, Some(text)) => Some(parse_pin(text)?),
+            (pin, _) => pin,
         };
-        let token = match (&self.globals.token_file, environment_token()) {
-            (Some(path), _) => Some(read_token(path)?),
-            (None, Some(token)) => Some(token),
-            (None, None) => match &context {
-                Some((name, _)) => self.config.token(name)?,
-                None => None,
-            },
+        let token = match (token, &context) {
+            (None, Some((name, _))) => self.config.token(name)?,
+            (token, _) => token,
         };
         Ok(Target {
             context: context.map(|(name, _)| name),
@@ -109,6 +106,16 @@ impl App {
             headers: !self.globals.no_headers,
         }
     }
+}
+
+/// The context of a server. A token never goes to another server than the one it is for: the context must have this very
+/// URL. Where several have it, it is the one in use.
+fn known(contexts: &Contexts, server: &Endpoint, wanted: Option<&str>) -> Option<(String, Context)> {
+    let url = server.url();
+    let mut fitting = contexts.contexts.iter().filter(|(_, context)| context.server == url);
+    let in_use = fitting.clone().find(|(name, _)| Some(name.as_str()) == wanted);
+    let (name, context) = in_use.or_else(|| fitting.next())?;
+    Some((name.clone(), context.clone()))
 }
 
 /// Reads a fingerprint given by the user.

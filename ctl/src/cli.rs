@@ -1,8 +1,9 @@
 //! The grammar of the command line: clap's derive is the specification; completion and the reference are made from it.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap_complete::ArgValueCompleter;
 
 use crate::{
     commands::{agent, api, audit, completion, context, login, logs, run, task, token},
@@ -24,12 +25,37 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// Reads a command line.
+    pub(crate) fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut grammar = Self::command();
+        let matches = grammar.try_get_matches_from_mut(words)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar))?;
+        if matches.value_source("output") == Some(ValueSource::CommandLine) {
+            cli.globals.output_by = SaidBy::Line;
+        }
+        Ok(cli)
+    }
+}
+
+/// Who said something that a flag and the environment may say. What the line says must be done or refused; the environment
+/// speaks for every command, and means those that it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SaidBy {
+    /// The environment, or nobody.
+    #[default]
+    Surroundings,
+    /// This very command line.
+    Line,
+}
+
 /// Flags that every command has.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
     /// Context to use instead of the current one
-    #[arg(short, long, global = true, env = "CLOUDCTL_CONTEXT", value_name = "NAME")]
+    #[arg(short, long, global = true, env = "CLOUDCTL_CONTEXT", value_name = "NAME",
+          add = ArgValueCompleter::new(completion::contexts))]
     pub(crate) context: Option<String>,
     /// URL of the cloud, instead of a context's
     #[arg(long, global = true, env = "CLOUDCTL_SERVER", value_name = "URL")]
@@ -43,6 +69,9 @@ pub(crate) struct Globals {
     /// How data is printed; lists default to table, rows of SQL to table on a terminal and csv elsewhere
     #[arg(short, long, global = true, env = "CLOUDCTL_OUTPUT", value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
+    /// Who said so
+    #[arg(skip)]
+    pub(crate) output_by: SaidBy,
     /// Leave out the header line of tables, csv and tsv
     #[arg(long, global = true)]
     pub(crate) no_headers: bool,
@@ -110,12 +139,10 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace())
+        Cli::read(line.split_whitespace())
     }
 
     #[test]
@@ -147,6 +174,24 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_line_says_is_known_wherever_it_says_it() {
+        for line in [
+            "cloudctl -o json agent list",
+            "cloudctl agent -o json list",
+            "cloudctl run shell -a x -o json -- true",
+        ] {
+            let globals = parse(line).unwrap().globals;
+            assert_eq!(
+                (globals.output, globals.output_by),
+                (Some(Format::Json), SaidBy::Line),
+                "{line}"
+            );
+        }
+        let globals = parse("cloudctl run shell -a x -- true -o json").unwrap().globals;
+        assert_eq!(globals.output_by, SaidBy::Surroundings);
     }
 
     #[test]

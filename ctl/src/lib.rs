@@ -26,7 +26,7 @@ mod text;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, error::ErrorKind};
 use clap_complete::env::CompleteEnv;
 use opslink::duration;
 
@@ -35,12 +35,13 @@ use crate::{app::App, cli::Cli, exit::Exit};
 /// Runs one command and returns the code that the process ends with.
 pub fn main() -> ExitCode {
     // A shell that asks for candidates sets COMPLETE; nothing else may be printed then.
-    match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), None) {
+    let here = std::env::current_dir().ok();
+    match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref()) {
         Ok(true) => return Exit::Done.into(),
         Ok(false) => {}
         Err(error) => return usage(&error),
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, failure::Failure> {
-    let app = App::new(cli.globals)?;
+    let app = App::new(cli.globals);
     // One thread for the network: a command is one connection, and a pool of workers costs a millisecond to start.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

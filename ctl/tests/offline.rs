@@ -165,3 +165,153 @@ fn completion_can_be_switched_on_in_every_shell() {
         );
     }
 }
+
+/// What the shell gets that asks for candidates for the last of these words.
+fn offered(shell: &str, config: &Path, here: &Path, words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_cloudctl"))
+        .args(["--", "cloudctl"])
+        .args(words)
+        .env_clear()
+        .env("COMPLETE", shell)
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+        .env("_CLAP_IFS", "\n")
+        .env("CLOUDCTL_CONFIG", config)
+        .current_dir(here)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let value = |line: &str| line.split(['\t', ':']).next().unwrap_or_default().to_owned();
+    text.lines().map(value).collect()
+}
+
+#[test]
+fn files_are_offered_where_a_file_is_meant_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("demo.sql"), "select 1").unwrap();
+    std::fs::create_dir(folder.path().join("deep")).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let offered = |words: &[&str]| offered(shell, folder.path(), folder.path(), words);
+        for words in [
+            &["run", "sql", "--file", "demo"][..],
+            &["run", "sql", "-a", "prod", "demo"],
+            &["run", "shell", "--stdin", "demo"],
+            &["--token-file", "demo"],
+        ] {
+            assert_eq!(offered(words), ["demo.sql"], "{shell} {words:?}");
+        }
+        assert_eq!(offered(&["api", "ListAgents", "@demo"]), ["@demo.sql"], "{shell}");
+        assert_eq!(offered(&["run", "shell", "--output-dir", "de"]), ["deep/"], "{shell}");
+        assert!(offered(&["run", "sql", "--conn", "demo"]).is_empty(), "{shell}");
+        assert!(offered(&["task", "get", "demo"]).is_empty(), "{shell}");
+    }
+}
+
+#[test]
+fn contexts_and_methods_are_offered_without_a_cloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let contexts = "[contexts.prod]\nserver = 'https://a:1'\n[contexts.test]\nserver = 'https://b:1'\n";
+    std::fs::write(folder.path().join("config.toml"), contexts).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let offered = |words: &[&str]| offered(shell, folder.path(), folder.path(), words);
+        assert_eq!(offered(&["context", "use", "p"]), ["prod"], "{shell}");
+        assert_eq!(offered(&["context", "remove", "t"]), ["test"], "{shell}");
+        assert_eq!(
+            offered(&["agent", "list", "--context", ""]),
+            ["prod", "test"],
+            "{shell}"
+        );
+        assert_eq!(offered(&["api", "WatchT"]), ["WatchTask"], "{shell}");
+    }
+}
+
+#[test]
+fn bash_completes_files_with_the_script_that_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("demo.sql"), "select 1").unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_cloudctl")).parent().unwrap();
+    let line = "eval \"$(cloudctl completion bash)\"; COMP_WORDS=(cloudctl run sql --file de); COMP_CWORD=4; \
+                _clap_complete_cloudctl cloudctl de --file; printf '%s\\n' \"${COMPREPLY[@]}\"; complete -p cloudctl";
+    let output = Command::new("bash")
+        .args(["--norc", "-c", line])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+        .env("CLOUDCTL_CONFIG", folder.path())
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(text.starts_with("demo.sql\n"), "{text} {}", stderr(&output));
+    // For `--file=de` and `@de`, which bash takes apart.
+    assert!(text.contains("-o default"), "{text}");
+}
+
+#[test]
+fn whoever_brings_everything_needs_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), "contexts = 7").unwrap();
+    let run = |config: Option<&Path>, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloudctl"));
+        command
+            .args(args)
+            .env_clear()
+            .env("CLOUDCTL_SERVER", "http://127.0.0.1:1")
+            .env("CLOUDCTL_TOKEN", "olp_x");
+        if let Some(config) = config {
+            command.env("CLOUDCTL_CONFIG", config);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    for config in [None, Some(folder.path())] {
+        let output = run(config, &["agent", "list"]);
+        assert_eq!(code(&output), 9, "{config:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("SERVER_UNREACHABLE"), "{}", stderr(&output));
+        let output = run(config, &["version"]);
+        assert_eq!(code(&output), 0, "{config:?}: {}", stderr(&output));
+    }
+    // The pin of another address is in the file, or nowhere.
+    let pinned = run(
+        Some(folder.path()),
+        &["--server", "https://127.0.0.1:1", "agent", "list"],
+    );
+    assert!(stderr(&pinned).contains("CONFIG_FILE_INVALID"), "{}", stderr(&pinned));
+    // A login is kept somewhere, and says so before it asks for anything.
+    let login = run(None, &["login", "http://127.0.0.1:1"]);
+    assert!(stderr(&login).contains("NO_CONFIG_FOLDER"), "{}", stderr(&login));
+}
+
+#[test]
+fn a_format_for_lists_in_the_environment_breaks_no_run_and_one_on_the_line_is_refused_with_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |from_environment: &str, args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_cloudctl"))
+            .args(["run", "shell", "-a", "x"])
+            .args(args)
+            .args(["--", "true"])
+            .env_clear()
+            .env("CLOUDCTL_CONFIG", folder.path())
+            .env("CLOUDCTL_OUTPUT", from_environment)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    for format in ["yaml", "name", "json", "csv"] {
+        // It comes as far as the question where the cloud is.
+        let output = run(format, &[]);
+        assert!(
+            stderr(&output).contains("NOT_LOGGED_IN"),
+            "{format}: {}",
+            stderr(&output)
+        );
+        let output = run("table", &["-o", format]);
+        assert_eq!(code(&output), 2, "{format}: {}", stderr(&output));
+        assert!(stderr(&output).contains("FORMAT_NOT_FOR_LINES"), "{}", stderr(&output));
+        let output = run("table", &["-o", format, "--detach"]);
+        assert!(
+            stderr(&output).contains("NOT_LOGGED_IN"),
+            "{format}: {}",
+            stderr(&output)
+        );
+    }
+}

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cancel;
 mod certificates;
+mod cli;
 mod clones;
 mod crash_agent;
 mod crash_cloud;

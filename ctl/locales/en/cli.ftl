@@ -54,6 +54,14 @@ NO_CONFIG_FOLDER =
     .what = There is no folder for the configuration.
     .why = None of CLOUDCTL_CONFIG, XDG_CONFIG_HOME and HOME is set.
     .fix = export CLOUDCTL_CONFIG=/some/folder
+CONTEXT_OF_ANOTHER_CLOUD =
+    .what = Context “{ $name }” is that of { $server }
+    .why = A login to { $url } under this name would put another cloud and its token in its place.
+    .fix = Keep both with --name OTHER, or replace it with --name { $name }
+TOKEN_AMBIGUOUS =
+    .what = “{ $name }” does not say which token is meant.
+    .why = These fit: { $fitting }. Nothing was revoked.
+    .fix = Give the id in full.
 CONFIG_FILE_INVALID =
     .what = { $path } cannot be understood.
     .why = { $detail }
@@ -90,6 +98,10 @@ FORMAT_NOT_FOR_ROWS =
     .what = Rows of SQL cannot be printed as yaml or name.
     .why = They are streamed as they come.
     .fix = Use -o table, csv, tsv, json or jsonl.
+FORMAT_NOT_FOR_LINES =
+    .what = What commands and scripts print has no other format.
+    .why = It is shown as it comes; only rows of SQL, lists and single objects have formats.
+    .fix = Leave out -o; with --detach it is for the task, and `cloudctl task get TASK -o json` shows how the task ended.
 NOT_A_TARGET =
     .what = { $agent } is not a target of task { $task }
     .why = The task did not run there.
@@ -211,6 +223,8 @@ sql-rows-affected = { $n ->
     }
 sql-rows-cut = (cut by --max-rows)
 task-cancel-asked = Cancel of task { $id } was asked for. Watch: { $watch }
+task-canceled = What waited of task { $id } is canceled, and nothing of it runs.
+task-nothing-to-cancel = Nothing that was meant of task { $id } waits or runs.
 task-already-over = Task { $id } was over already.
 task-retried = Task { $id } runs again on { $agents }.
 

@@ -1,21 +1,15 @@
 //! `cloudctl completion SHELL`, and the live candidates behind it.
 
-use std::{ffi::OsStr, time::Duration};
+mod candidates;
 
 use clap::{Args, CommandFactory, ValueEnum};
-use clap_complete::{CompletionCandidate, env::Shells};
-use opslink::pb::ListAgentsRequest;
+use clap_complete::env::Shells;
 
-use crate::{
-    app::App,
-    cli::{Cli, Globals},
-    exit::Exit,
-    failure::Failure,
-    output,
+pub(crate) use candidates::{
+    agents, at_files, connections, contexts, files, join_tokens, methods, tasks, tasks_and_agents, tokens,
 };
 
-/// Longest time that pressing Tab may take.
-const PATIENCE: Duration = Duration::from_millis(150);
+use crate::{cli::Cli, exit::Exit, failure::Failure, output};
 
 /// A shell that completion is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,51 +55,19 @@ pub(crate) fn run(args: &CompletionArgs) -> Result<Exit, Failure> {
     completer
         .write_registration("COMPLETE", "cloudctl", "cloudctl", "cloudctl", &mut out)
         .map_err(|error| Failure::unexpected(&error.to_string()))?;
+    if matches!(args.shell, Shell::Bash) {
+        out = with_files(&out);
+    }
     output::print(&out)?;
     Ok(Exit::Done)
 }
 
-/// Candidates for an agent's name: asked of the cloud, silent when it does not answer at once.
-pub(crate) fn agents(current: &OsStr) -> Vec<CompletionCandidate> {
-    // `-a a,b,c<Tab>` completes the last part.
-    let current = current.to_string_lossy();
-    let (before, prefix) = match current.rsplit_once(',') {
-        Some((before, prefix)) => (format!("{before},"), prefix.to_owned()),
-        None => (String::new(), current.into_owned()),
-    };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return Vec::new();
-    };
-    let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, agent_names()).await });
-    runtime.shutdown_background();
-    let names = names.ok().and_then(Result::ok).unwrap_or_default();
-    let fitting = names.into_iter().filter(|name| name.starts_with(&prefix));
-    fitting
-        .map(|name| CompletionCandidate::new(format!("{before}{name}")))
-        .collect()
-}
-
-async fn agent_names() -> Result<Vec<String>, Failure> {
-    // The flags of the half-typed line are not known here: environment and current context must do.
-    let globals = Globals {
-        context: std::env::var("CLOUDCTL_CONTEXT").ok(),
-        server: std::env::var("CLOUDCTL_SERVER").ok(),
-        ca_sha256: std::env::var("CLOUDCTL_CA_SHA256").ok(),
-        token_file: None,
-        output: None,
-        no_headers: false,
-        quiet: true,
-        yes: false,
-        color: crate::terminal::ColorChoice::Never,
-        lang: None,
-    };
-    let client = App::new(globals)?.client().await?;
-    let request = ListAgentsRequest {
-        page_size: 1_000,
-        ..Default::default()
-    };
-    let answer = client.agents().list_agents(request).await?.into_inner();
-    Ok(answer.agents.into_iter().map(|agent| agent.name).collect())
+/// Lets bash complete files where we have no candidates: it takes words apart at `=` and `@`, so that the file in
+/// `--file=a` and `@a` comes to us as a word of its own that stands nowhere in the grammar.
+fn with_files(script: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(script)
+        .replace("-o bashdefault", "-o bashdefault -o default")
+        .into_bytes()
 }
 
 /// Returns the whole grammar: what the reference and the tests are made from.

@@ -7,7 +7,8 @@ use opslink::pb::{ChangePasswordRequest, CurrentUser, GetCurrentUserRequest, Log
 
 use crate::{
     app::{App, parse_pin},
-    config::Context,
+    cli::Globals,
+    config::{self, Context, Contexts},
     connect::{
         Client, Dialer, Endpoint,
         tls::{self, Pin},
@@ -22,7 +23,7 @@ use crate::{
 /// Arguments of `login`.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// Address of the cloud: https://host:7443, or http:// on this machine
+    /// Address of the cloud: https://host:7443, or http:// on this machine; else that of the context in use
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// Read an API token from stdin instead of asking for a password
@@ -34,20 +35,18 @@ pub(crate) struct LoginArgs {
     /// Read the password from stdin; a second line is the new password where one must be chosen
     #[arg(long)]
     password_stdin: bool,
-    /// Name of the context; else the host of the URL
+    /// Name of the context; else --context, else the host of the URL, with its port where that is another cloud's name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
 
 /// Runs `login`.
 pub(crate) async fn run(args: LoginArgs, app: &App) -> Result<Exit, Failure> {
-    let url = args
-        .url
-        .as_deref()
-        .or(app.globals.server.as_deref())
-        .unwrap_or_default();
-    let endpoint = Endpoint::parse(url)?;
-    let pin = pin(&endpoint, app).await?;
+    // What cannot be kept is found out before anybody is asked for a password.
+    app.config.folder()?;
+    let contexts = app.config.contexts()?;
+    let (name, endpoint) = place(&args, &app.globals, &contexts)?;
+    let pin = pin(&endpoint, &contexts, app).await?;
     let dialer = Arc::new(Dialer::new(endpoint.clone(), pin));
 
     let (token, user) = if args.with_token {
@@ -63,7 +62,6 @@ pub(crate) async fn run(args: LoginArgs, app: &App) -> Result<Exit, Failure> {
         with_password(&args, dialer).await?
     };
 
-    let name = args.name.unwrap_or_else(|| endpoint.host().to_owned());
     let context = Context {
         server: endpoint.url(),
         ca_sha256: pin.map(|pin| pin.to_string()),
@@ -83,15 +81,46 @@ pub(crate) async fn run(args: LoginArgs, app: &App) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Settles which cloud is meant, and under which name it is kept. `--context` chooses a name and makes one; only `--name` may
+/// put another cloud in a context's place.
+fn place(args: &LoginArgs, globals: &Globals, contexts: &Contexts) -> Result<(String, Endpoint), Failure> {
+    let chosen = globals.context.as_deref();
+    let Some(url) = args.url.as_deref().or(globals.server.as_deref()) else {
+        let Some(name) = chosen.or(contexts.current.as_deref()) else {
+            return Err(Failure::usage("SERVER_URL_INVALID", &[("url", "")]));
+        };
+        let known = contexts.contexts.get(name);
+        let context = known.ok_or_else(|| config::unknown(name, contexts))?;
+        let name = args.name.as_deref().unwrap_or(name);
+        return Ok((name.to_owned(), Endpoint::parse(&context.server)?));
+    };
+    let endpoint = Endpoint::parse(url)?;
+    let name = match (&args.name, chosen) {
+        (Some(name), _) => name.clone(),
+        (None, Some(name)) => {
+            let url = endpoint.url();
+            match contexts.contexts.get(name) {
+                Some(context) if context.server != url => {
+                    let server = context.server.as_str();
+                    let told = [("name", name), ("server", server), ("url", url.as_str())];
+                    return Err(Failure::usage("CONTEXT_OF_ANOTHER_CLOUD", &told));
+                }
+                Some(_) | None => name.to_owned(),
+            }
+        }
+        (None, None) => contexts.name_for(&endpoint),
+    };
+    Ok((name, endpoint))
+}
+
 /// Settles which CA to trust: given, known from before, or asked for on first use.
-async fn pin(endpoint: &Endpoint, app: &App) -> Result<Option<Pin>, Failure> {
+async fn pin(endpoint: &Endpoint, contexts: &Contexts, app: &App) -> Result<Option<Pin>, Failure> {
     if !endpoint.tls() {
         return Ok(None);
     }
     if let Some(text) = &app.globals.ca_sha256 {
         return Ok(Some(parse_pin(text)?));
     }
-    let contexts = app.config.contexts()?;
     let known = contexts
         .contexts
         .values()
@@ -191,5 +220,54 @@ pub(crate) fn shown_name(user: &CurrentUser) -> String {
         (name, _) if name.starts_with("token:") => name.to_owned(),
         (name, "") => name.to_owned(),
         (name, token) => format!("{name} (token:{token})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn contexts() -> Contexts {
+        let context = |server: &str| Context {
+            server: server.to_owned(),
+            ca_sha256: None,
+            user: None,
+        };
+        Contexts {
+            current: Some("h".to_owned()),
+            contexts: [("h", "https://h:8443"), ("prod", "https://prod:7443")]
+                .map(|(name, server)| (name.to_owned(), context(server)))
+                .into(),
+        }
+    }
+
+    fn placed(line: &str) -> Result<(String, String), String> {
+        let cli = Cli::read(["cloudctl", "login"].into_iter().chain(line.split_whitespace())).unwrap();
+        let Command::Login(args) = cli.command else {
+            panic!("{line} is a login");
+        };
+        place(&args, &cli.globals, &contexts())
+            .map(|(name, endpoint)| (name, endpoint.url()))
+            .map_err(|failure| failure.reason)
+    }
+
+    #[test]
+    fn a_login_is_kept_under_the_name_that_was_given_and_never_in_anothers_place() {
+        for (line, name, url) in [
+            ("https://new", "new", "https://new:7443"),
+            ("https://h:8443", "h", "https://h:8443"),
+            ("https://h:7443", "h:7443", "https://h:7443"),
+            ("https://new --context mine", "mine", "https://new:7443"),
+            ("https://prod --context prod", "prod", "https://prod:7443"),
+            ("https://new --name prod", "prod", "https://new:7443"),
+            ("--context prod", "prod", "https://prod:7443"),
+            ("", "h", "https://h:8443"),
+        ] {
+            assert_eq!(placed(line), Ok((name.to_owned(), url.to_owned())), "{line}");
+        }
+        let told = placed("https://new --context prod");
+        assert_eq!(told, Err("CONTEXT_OF_ANOTHER_CLOUD".to_owned()));
+        assert_eq!(placed("--context gone"), Err("CONTEXT_NOT_FOUND".to_owned()));
     }
 }

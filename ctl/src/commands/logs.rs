@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use clap::Args;
+use clap::{Args, ValueHint};
+use clap_complete::ArgValueCompleter;
 use opslink::{
     chunk,
     event::{Event, EventBody},
@@ -12,9 +13,12 @@ use tonic::{Response, Status};
 
 use crate::{
     app::App,
-    commands::task::{
-        get,
-        look::{self, Wanted},
+    commands::{
+        completion,
+        task::{
+            self, get,
+            look::{self, Wanted},
+        },
     },
     connect::Client,
     exit::Exit,
@@ -29,7 +33,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Task (id, or its first characters), and one agent of it after a slash
-    #[arg(value_name = "TASK[/AGENT]")]
+    #[arg(value_name = "TASK[/AGENT]", add = ArgValueCompleter::new(completion::tasks_and_agents))]
     task: String,
     /// Go on with what comes, until the end of the task
     #[arg(short, long)]
@@ -47,7 +51,7 @@ pub(crate) struct LogsArgs {
     #[arg(long, conflicts_with = "tail")]
     all_attempts: bool,
     /// Write one file per agent and stream into this folder
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output_dir: Option<std::path::PathBuf>,
     /// Show the same output of several agents once, with their names, at the end
     #[arg(long, conflicts_with_all = ["output_dir", "timestamps"])]
@@ -56,7 +60,13 @@ pub(crate) struct LogsArgs {
 
 /// Runs `logs`.
 pub(crate) async fn run(args: LogsArgs, app: &App) -> Result<Exit, Failure> {
-    let rows = look::row_format(app.globals.output)?;
+    let (id, agent) = match args.task.split_once('/') {
+        Some((id, agent)) => (id, Some(agent)),
+        None => (args.task.as_str(), None),
+    };
+    let client = app.client().await?;
+    let task = get::task(&client, id).await?;
+    let rows = look::row_format(task::action(&task), &app.globals)?;
     look::check_fold(args.fold, rows)?;
     if let Some(folder) = &args.output_dir {
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -67,12 +77,6 @@ pub(crate) async fn run(args: LogsArgs, app: &App) -> Result<Exit, Failure> {
             )
         })?;
     }
-    let (id, agent) = match args.task.split_once('/') {
-        Some((id, agent)) => (id, Some(agent)),
-        None => (args.task.as_str(), None),
-    };
-    let client = app.client().await?;
-    let task = get::task(&client, id).await?;
     let mut executions = get::executions(&client, &task.id).await?;
     if let Some(agent) = agent {
         executions.retain(|execution| execution.agent_name == agent || execution.agent_id == agent);

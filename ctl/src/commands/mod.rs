@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod meant;
 pub(crate) mod pages;
 pub(crate) mod run;
 pub(crate) mod task;

@@ -9,7 +9,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::{connect::Endpoint, failure::Failure};
+
+/// Name of the file with the contexts.
+const CONTEXTS: &str = "config.toml";
+
+/// Name of the file with their tokens.
+const TOKENS: &str = "tokens.toml";
 
 /// One cloud that the user knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +41,17 @@ pub(crate) struct Contexts {
     pub(crate) contexts: BTreeMap<String, Context>,
 }
 
+impl Contexts {
+    /// Returns the name under which a cloud is kept when nobody gave one: its host, or more of its URL where that name is
+    /// another cloud's.
+    pub(crate) fn name_for(&self, endpoint: &Endpoint) -> String {
+        let url = endpoint.url();
+        let is_free = |name: &String| self.contexts.get(name).is_none_or(|context| context.server == url);
+        let names = [endpoint.host().to_owned(), endpoint.authority()];
+        names.into_iter().find(is_free).unwrap_or_else(|| url.clone())
+    }
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Tokens {
     #[serde(default)]
@@ -44,12 +61,13 @@ struct Tokens {
 /// The configuration folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    folder: PathBuf,
+    /// None when the environment names no place: then nothing is known, and nothing can be kept.
+    folder: Option<PathBuf>,
 }
 
 impl Config {
     /// Finds the folder: `CLOUDCTL_CONFIG`, `$XDG_CONFIG_HOME/cloudctl`, `~/.config/cloudctl`.
-    pub(crate) fn find() -> Result<Self, Failure> {
+    pub(crate) fn find() -> Self {
         let from = |name: &str| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())
@@ -57,33 +75,41 @@ impl Config {
         };
         let folder = from("CLOUDCTL_CONFIG")
             .or_else(|| from("XDG_CONFIG_HOME").map(|base| base.join("cloudctl")))
-            .or_else(|| from("HOME").map(|home| home.join(".config").join("cloudctl")))
-            .ok_or_else(|| Failure::usage("NO_CONFIG_FOLDER", &[]))?;
-        Ok(Self { folder })
+            .or_else(|| from("HOME").map(|home| home.join(".config").join("cloudctl")));
+        Self { folder }
     }
 
     /// Uses a folder as given.
     #[cfg(test)]
     pub(crate) const fn at(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder: Some(folder) }
     }
 
-    fn contexts_path(&self) -> PathBuf {
-        self.folder.join("config.toml")
+    /// Returns the folder.
+    ///
+    /// # Errors
+    /// `NO_CONFIG_FOLDER` when there is no place for one.
+    pub(crate) fn folder(&self) -> Result<&Path, Failure> {
+        self.folder
+            .as_deref()
+            .ok_or_else(|| Failure::usage("NO_CONFIG_FOLDER", &[]))
     }
 
-    fn tokens_path(&self) -> PathBuf {
-        self.folder.join("tokens.toml")
+    fn read<T: Default + for<'de> Deserialize<'de>>(&self, file: &str) -> Result<T, Failure> {
+        match &self.folder {
+            Some(folder) => read(&folder.join(file)),
+            None => Ok(T::default()),
+        }
     }
 
     /// Reads the contexts; none when there is no file.
     pub(crate) fn contexts(&self) -> Result<Contexts, Failure> {
-        read(&self.contexts_path())
+        self.read(CONTEXTS)
     }
 
     /// Reads the token of a context.
     pub(crate) fn token(&self, context: &str) -> Result<Option<String>, Failure> {
-        Ok(read::<Tokens>(&self.tokens_path())?.tokens.remove(context))
+        Ok(self.read::<Tokens>(TOKENS)?.tokens.remove(context))
     }
 
     /// Adds or replaces a context, makes it the one in use and keeps its token.
@@ -93,7 +119,7 @@ impl Config {
         contexts.current = Some(name.to_owned());
         // The token first: a context without its token would look logged in.
         self.set_token(name, Some(token))?;
-        write(&self.contexts_path(), &contexts, file::Access::Default)
+        write(&self.folder()?.join(CONTEXTS), &contexts, file::Access::Default)
     }
 
     /// Makes a context the one in use.
@@ -103,7 +129,7 @@ impl Config {
             return Err(unknown(name, &contexts));
         }
         contexts.current = Some(name.to_owned());
-        write(&self.contexts_path(), &contexts, file::Access::Default)
+        write(&self.folder()?.join(CONTEXTS), &contexts, file::Access::Default)
     }
 
     /// Forgets a context and its token.
@@ -116,12 +142,12 @@ impl Config {
             contexts.current = None;
         }
         self.set_token(name, None)?;
-        write(&self.contexts_path(), &contexts, file::Access::Default)
+        write(&self.folder()?.join(CONTEXTS), &contexts, file::Access::Default)
     }
 
     /// Keeps or forgets the token of a context.
     pub(crate) fn set_token(&self, context: &str, token: Option<&str>) -> Result<(), Failure> {
-        let path = self.tokens_path();
+        let path = self.folder()?.join(TOKENS);
         let mut tokens: Tokens = read(&path)?;
         match token {
             Some(token) => tokens.tokens.insert(context.to_owned(), token.to_owned()),
@@ -205,10 +231,13 @@ mod tests {
     fn tokens_are_readable_by_their_owner_only_and_in_no_other_file() {
         let (_folder, config) = config();
         config.save("demo", context("https://a:1"), "ols_secret").unwrap();
-        let mode = std::fs::metadata(config.tokens_path()).unwrap().permissions().mode();
+        let mode = std::fs::metadata(config.folder().unwrap().join(TOKENS))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(
-            !std::fs::read_to_string(config.contexts_path())
+            !std::fs::read_to_string(config.folder().unwrap().join(CONTEXTS))
                 .unwrap()
                 .contains("ols_secret")
         );
@@ -222,7 +251,7 @@ mod tests {
         assert_eq!(config.contexts().unwrap(), Contexts::default());
         assert_eq!(config.token("demo").unwrap(), None);
         assert!(
-            !std::fs::read_to_string(config.tokens_path())
+            !std::fs::read_to_string(config.folder().unwrap().join(TOKENS))
                 .unwrap()
                 .contains("ols_secret")
         );
@@ -241,9 +270,41 @@ mod tests {
     fn a_broken_file_is_told_by_its_path() {
         let (_folder, config) = config();
         config.save("demo", context("https://a:1"), "t").unwrap();
-        std::fs::write(config.contexts_path(), "contexts = 7").unwrap();
+        std::fs::write(config.folder().unwrap().join(CONTEXTS), "contexts = 7").unwrap();
         let failure = config.contexts().unwrap_err();
         assert_eq!(failure.reason, "CONFIG_FILE_INVALID");
         assert!(failure.what.contains("config.toml"), "{}", failure.what);
+    }
+
+    #[test]
+    fn clouds_on_one_host_get_names_of_their_own() {
+        let (_folder, config) = config();
+        let mut names = Vec::new();
+        for url in [
+            "https://h:8443",
+            "https://h:7443",
+            "http://localhost:1",
+            "https://h:7443",
+            "https://h:8443",
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            let name = config.contexts().unwrap().name_for(&endpoint);
+            config.save(&name, context(&endpoint.url()), url).unwrap();
+            names.push(name);
+        }
+        assert_eq!(names, ["h", "h:7443", "localhost", "h:7443", "h"]);
+        assert_eq!(config.token("h").unwrap().as_deref(), Some("https://h:8443"));
+        let contexts = config.contexts().unwrap().contexts;
+        assert_eq!(contexts["h"].server, "https://h:8443");
+        assert_eq!(contexts["h:7443"].server, "https://h:7443");
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_known_and_nothing_can_be_kept() {
+        let config = Config { folder: None };
+        assert_eq!(config.contexts().unwrap(), Contexts::default());
+        assert_eq!(config.token("demo").unwrap(), None);
+        let failure = config.save("demo", context("https://a:1"), "t").unwrap_err();
+        assert_eq!(failure.reason, "NO_CONFIG_FOLDER");
     }
 }

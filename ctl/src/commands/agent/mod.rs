@@ -1,7 +1,7 @@
 //! `cloudctl agent …`: the machines.
 
 mod get;
-mod join_token;
+pub(crate) mod join_token;
 mod label;
 mod list;
 mod remove;

@@ -9,10 +9,11 @@ mod codec;
 mod list;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use opslink::pb::DESCRIPTOR_SET;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-use crate::{app::App, exit::Exit, failure::Failure};
+use crate::{app::App, commands::completion, exit::Exit, failure::Failure};
 
 /// Arguments of `api`.
 #[derive(Debug, Args)]
@@ -23,9 +24,10 @@ use crate::{app::App, exit::Exit, failure::Failure};
   cloudctl api opslink.v1.TaskService/WatchTask @request.json")]
 pub(crate) struct ApiArgs {
     /// `list`, or a method: ListAgents, AgentService/ListAgents, opslink.v1.AgentService/ListAgents
+    #[arg(add = ArgValueCompleter::new(completion::methods))]
     method: String,
     /// The request as JSON; @FILE reads a file, - reads stdin
-    #[arg(default_value = "{}", hide_default_value = true)]
+    #[arg(default_value = "{}", hide_default_value = true, add = ArgValueCompleter::new(completion::at_files))]
     request: String,
 }
 
@@ -39,7 +41,7 @@ pub(crate) async fn run(args: ApiArgs, app: &App) -> Result<Exit, Failure> {
 }
 
 /// Every method, in the order of services.
-fn methods(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
+pub(crate) fn methods(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
     let mut methods: Vec<MethodDescriptor> = pool
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>())

@@ -6,8 +6,9 @@ mod remove;
 mod switch;
 
 use clap::Subcommand;
+use clap_complete::ArgValueCompleter;
 
-use crate::{app::App, exit::Exit, failure::Failure};
+use crate::{app::App, commands::completion, exit::Exit, failure::Failure};
 
 /// Verbs of `context`.
 #[derive(Debug, Subcommand)]
@@ -18,6 +19,7 @@ pub(crate) enum ContextCommand {
     /// Make a context the one in use
     Use {
         /// Its name
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
         name: String,
     },
     /// Print the name of the context in use; asks nobody, fit for a prompt
@@ -26,6 +28,7 @@ pub(crate) enum ContextCommand {
     #[command(visible_alias = "rm")]
     Remove {
         /// Its name
+        #[arg(add = ArgValueCompleter::new(completion::contexts))]
         name: String,
     },
 }

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use opslink::pb::{SqlOnError, SqlSpec, SqlTransaction, task_spec::Action};
 
 use crate::{
     app::App,
-    commands::run::{submit, targets::TargetArgs},
+    commands::{
+        completion,
+        run::{submit, targets::TargetArgs},
+    },
     duration,
     exit::Exit,
     failure::Failure,
@@ -54,10 +58,12 @@ pub(crate) struct SqlArgs {
     execute: Option<String>,
     /// SQL, or a file with SQL; - is stdin
     #[arg(value_name = "SQL", conflicts_with_all = ["file", "execute"],
-          required_unless_present_any = ["file", "execute"], help_heading = "What to run")]
+          required_unless_present_any = ["file", "execute"], help_heading = "What to run",
+          add = ArgValueCompleter::new(completion::files))]
     what: Option<String>,
     /// Connection of the agent; else its default
-    #[arg(long, value_name = "NAME", value_parser = input::not_blank, help_heading = "What to run")]
+    #[arg(long, value_name = "NAME", value_parser = input::not_blank, help_heading = "What to run",
+          add = ArgValueCompleter::new(completion::connections))]
     conn: Option<String>,
     /// How statements are grouped into transactions [default: per-statement]
     #[arg(long, value_name = "MODE", help_heading = "What to run")]

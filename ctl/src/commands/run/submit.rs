@@ -37,11 +37,16 @@ pub(super) async fn submit(action: Action, targets: &TargetArgs, app: &App) -> R
     if targets.is_empty() {
         return Err(Failure::local(Exit::Usage, "SELECTOR_EMPTY", &[]));
     }
+    // The answer to a run that is not followed is an object, and has every format.
+    let rows = if targets.follow.print_request || targets.follow.dry_run || targets.follow.detach {
+        look::usual_rows()
+    } else {
+        look::row_format(Some(&action), &app.globals)?
+    };
     let mut request = targets.request(action);
     if targets.follow.print_request {
         return print_request(&request, app.listing());
     }
-    let rows = look::row_format(app.globals.output)?;
     look::check_fold(targets.follow.fold, rows)?;
     // Everything that can fail on this side has failed before anything is started on the other.
     if let Some(folder) = &targets.follow.output_dir {

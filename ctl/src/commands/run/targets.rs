@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use clap_complete::ArgValueCompleter;
 use opslink::pb::{CreateTaskRequest, Queueing, Rollout, Selector, TaskSpec, task_spec::Action};
 
@@ -24,7 +24,8 @@ pub(crate) struct TargetArgs {
     #[arg(long, conflicts_with_all = ["agents", "selector"], help_heading = "Targets")]
     all: bool,
     /// Leave out these names or globs; a name that no agent has is refused, a glob may match nobody
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = input::not_blank, help_heading = "Targets")]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = input::not_blank, help_heading = "Targets",
+          add = ArgValueCompleter::new(completion::agents))]
     exclude: Vec<String>,
     /// Show the agents and ask before anything runs (not with --yes); it then runs on exactly these, or on none
     #[arg(long, conflicts_with_all = ["dry_run", "print_request"], help_heading = "Targets")]
@@ -73,7 +74,7 @@ pub(crate) struct FollowArgs {
     #[arg(long, help_heading = "Output")]
     pub(super) print_request: bool,
     /// Write one file per agent and stream into this folder
-    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, help_heading = "Output")]
     pub(super) output_dir: Option<PathBuf>,
     /// Show the same output of several agents once, with their names, at the end; what differs, as a diff
     #[arg(long, conflicts_with_all = ["output_dir", "timestamps", "detach"], help_heading = "Output")]

@@ -1,12 +1,13 @@
 //! `cloudctl task get TASK`: the task, then its targets.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use opslink::pb::{Execution, GetTaskRequest, ListExecutionsRequest, Task};
 use serde::Serialize;
 
 use crate::{
     app::App,
-    commands::{pages, task},
+    commands::{completion, pages, task},
     connect::Client,
     exit::Exit,
     failure::Failure,
@@ -17,6 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// Id, or its first characters
+    #[arg(add = ArgValueCompleter::new(completion::tasks))]
     task: String,
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use opslink::pb::task_spec::Action;
+
 use crate::{
+    cli::{Globals, SaidBy},
     failure::Failure,
     output::Format,
     render::{Look, PerStream, RowFormat},
@@ -65,15 +68,90 @@ pub(crate) fn check_fold(fold: bool, rows: RowFormat) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Settles how rows are written: a table for people, csv for programs, unless told.
-pub(crate) fn row_format(output: Option<Format>) -> Result<RowFormat, Failure> {
-    match output {
-        None if terminal::stdout_is_tty() => Ok(RowFormat::Table),
-        None | Some(Format::Csv) => Ok(RowFormat::Csv),
+/// Settles how what a task gives is written: rows as a table for people, as csv for programs, unless told; lines as they
+/// come.
+///
+/// # Errors
+/// When this very command line asks for what cannot be. The environment is left aside then: it was said for lists, too.
+pub(crate) fn row_format(action: Option<&Action>, globals: &Globals) -> Result<RowFormat, Failure> {
+    let refused = |reason| match globals.output_by {
+        SaidBy::Line => Err(Failure::usage(reason, &[])),
+        SaidBy::Surroundings => Ok(usual_rows()),
+    };
+    // Commands and scripts print lines and no rows.
+    let is_lines = matches!(action, Some(Action::Shell(_)));
+    match globals.output {
+        None => Ok(usual_rows()),
         Some(Format::Table | Format::Wide) => Ok(RowFormat::Table),
+        Some(_) if is_lines => refused("FORMAT_NOT_FOR_LINES"),
+        Some(Format::Csv) => Ok(RowFormat::Csv),
         Some(Format::Tsv) => Ok(RowFormat::Tsv),
         Some(Format::Json) => Ok(RowFormat::Json),
         Some(Format::Jsonl) => Ok(RowFormat::Jsonl),
-        Some(Format::Yaml | Format::Name) => Err(Failure::usage("FORMAT_NOT_FOR_ROWS", &[])),
+        Some(Format::Yaml | Format::Name) => refused("FORMAT_NOT_FOR_ROWS"),
+    }
+}
+
+/// How rows are written when nobody says it.
+pub(crate) fn usual_rows() -> RowFormat {
+    if terminal::stdout_is_tty() {
+        RowFormat::Table
+    } else {
+        RowFormat::Csv
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opslink::pb::{ShellSpec, SqlSpec};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn globals(output: Format, output_by: SaidBy) -> Globals {
+        Globals {
+            output: Some(output),
+            output_by,
+            ..Cli::read(["cloudctl", "whoami"]).unwrap().globals
+        }
+    }
+
+    fn told(action: &Action, output: Format, output_by: SaidBy) -> Result<RowFormat, String> {
+        row_format(Some(action), &globals(output, output_by)).map_err(|failure| failure.reason)
+    }
+
+    #[test]
+    fn a_format_is_what_comes_or_is_refused_with_words() {
+        let (shell, sql) = (Action::Shell(ShellSpec::default()), Action::Sql(SqlSpec::default()));
+        let lines = Err("FORMAT_NOT_FOR_LINES".to_owned());
+        for output in [
+            Format::Json,
+            Format::Jsonl,
+            Format::Yaml,
+            Format::Csv,
+            Format::Tsv,
+            Format::Name,
+        ] {
+            assert_eq!(told(&shell, output, SaidBy::Line), lines, "{output:?}");
+        }
+        assert_eq!(told(&shell, Format::Wide, SaidBy::Line), Ok(RowFormat::Table));
+        assert_eq!(told(&sql, Format::Json, SaidBy::Line), Ok(RowFormat::Json));
+        for output in [Format::Yaml, Format::Name] {
+            assert_eq!(told(&sql, output, SaidBy::Line), Err("FORMAT_NOT_FOR_ROWS".to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_the_environment_says_of_lists_breaks_no_run() {
+        let (shell, sql) = (Action::Shell(ShellSpec::default()), Action::Sql(SqlSpec::default()));
+        for output in [Format::Json, Format::Yaml, Format::Name] {
+            assert_eq!(
+                told(&shell, output, SaidBy::Surroundings),
+                Ok(usual_rows()),
+                "{output:?}"
+            );
+        }
+        assert_eq!(told(&sql, Format::Yaml, SaidBy::Surroundings), Ok(usual_rows()));
+        assert_eq!(told(&sql, Format::Json, SaidBy::Surroundings), Ok(RowFormat::Json));
     }
 }

@@ -141,10 +141,14 @@ fn verified(execution: &Execution) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns what a task does, when the cloud said it.
+pub(crate) fn action(task: &Task) -> Option<&Action> {
+    task.spec.as_ref().and_then(|spec| spec.action.as_ref())
+}
+
 /// Says in one line what a task does.
-fn what(task: &Task) -> String {
-    let action = task.spec.as_ref().and_then(|spec| spec.action.as_ref());
-    let full = match action {
+pub(crate) fn what(task: &Task) -> String {
+    let full = match action(task) {
         Some(Action::Shell(shell)) if !shell.script_name.is_empty() => format!("shell: {}", shell.script_name),
         Some(Action::Shell(shell)) => format!("shell: {}", shell.argv.join(" ")),
         Some(Action::Sql(sql)) if !sql.script_name.is_empty() => format!("sql: {}", sql.script_name),

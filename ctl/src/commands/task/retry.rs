@@ -9,7 +9,7 @@ use crate::{
     commands::{
         completion,
         task::{
-            self,
+            self, get,
             look::{self, Wanted},
         },
     },
@@ -27,6 +27,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
     /// Id, or its first characters
+    #[arg(add = ArgValueCompleter::new(completion::tasks))]
     task: String,
     /// Only on these agents; repeatable, or separated by commas
     #[arg(short, long = "agent", value_name = "NAME", value_delimiter = ',', add = ArgValueCompleter::new(completion::agents))]
@@ -44,8 +45,14 @@ pub(crate) struct RetryArgs {
 
 /// Runs `task retry`.
 pub(super) async fn run(args: RetryArgs, app: &App) -> Result<Exit, Failure> {
-    let rows = look::row_format(app.globals.output)?;
     let client = app.client().await?;
+    // A format that cannot be is refused before anything runs.
+    let rows = if args.detach {
+        look::usual_rows()
+    } else {
+        let task = get::task(&client, &args.task).await?;
+        look::row_format(task::action(&task), &app.globals)?
+    };
     let request = RetryTaskRequest {
         id: args.task,
         agents: args.agents,

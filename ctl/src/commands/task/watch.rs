@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use opslink::task::ExecutionState;
 
 use crate::{
     app::App,
-    commands::task::{
-        get,
-        look::{self, Wanted},
+    commands::{
+        completion,
+        task::{
+            get,
+            look::{self, Wanted},
+        },
     },
     exit::Exit,
     failure::Failure,
@@ -23,6 +27,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// Id, or its first characters
+    #[arg(add = ArgValueCompleter::new(completion::tasks))]
     task: String,
 }
 
@@ -67,7 +72,7 @@ pub(super) async fn run(args: WatchArgs, app: &App) -> Result<Exit, Failure> {
     let mut progress = Progress::new(task, Vec::new());
     let screen = Screen::open(
         Wanted {
-            rows: look::row_format(None)?,
+            rows: look::usual_rows(),
             many: true,
             timestamps: false,
             raw: false,

@@ -4,7 +4,8 @@ use opslink::pb::{ListTokensRequest, Token};
 
 use crate::{
     app::App,
-    commands::pages,
+    commands::{meant::Known, pages},
+    connect::Client,
     exit::Exit,
     failure::Failure,
     output::{self, Column},
@@ -13,20 +14,7 @@ use crate::{
 /// Runs `token list`.
 pub(super) async fn run(app: &App) -> Result<Exit, Failure> {
     let client = app.client().await?;
-    let tokens = pages::collect(usize::MAX, |page_token| {
-        let mut tokens = client.tokens();
-        async move {
-            let page = tokens
-                .list_tokens(ListTokensRequest {
-                    page_size: 1_000,
-                    page_token,
-                })
-                .await?
-                .into_inner();
-            Ok((page.tokens, page.next_page_token))
-        }
-    })
-    .await?;
+    let tokens = all(&client).await?;
     let columns: [Column<Token>; 8] = [
         Column::new("NAME", |token| token.name.clone()),
         Column::new("ROLE", |token| output::role(token.role)),
@@ -39,6 +27,34 @@ pub(super) async fn run(app: &App) -> Result<Exit, Failure> {
     ];
     app.listing().list(&tokens, |token| token.id.clone(), &columns)?;
     Ok(Exit::Done)
+}
+
+/// Reads every token.
+pub(crate) async fn all(client: &Client) -> Result<Vec<Token>, Failure> {
+    pages::collect(usize::MAX, |page_token| {
+        let mut tokens = client.tokens();
+        async move {
+            let page = tokens
+                .list_tokens(ListTokensRequest {
+                    page_size: 1_000,
+                    page_token,
+                })
+                .await?
+                .into_inner();
+            Ok((page.tokens, page.next_page_token))
+        }
+    })
+    .await
+}
+
+/// Returns the tokens as people may name them.
+pub(crate) fn known(tokens: &[Token]) -> Vec<Known> {
+    let known = |token: &Token| Known {
+        id: token.id.clone(),
+        name: token.name.clone(),
+        is_usable: state(token) == "usable",
+    };
+    tokens.iter().map(known).collect()
 }
 
 fn state(token: &Token) -> String {

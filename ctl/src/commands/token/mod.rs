@@ -1,7 +1,7 @@
 //! `cloudctl token …`: API tokens.
 
 mod create;
-mod list;
+pub(crate) mod list;
 mod revoke;
 
 use clap::Subcommand;

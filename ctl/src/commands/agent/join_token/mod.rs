@@ -1,7 +1,7 @@
 //! `cloudctl agent join-token …`: what lets a new machine join.
 
 mod create;
-mod list;
+pub(crate) mod list;
 mod revoke;
 
 use clap::Subcommand;
