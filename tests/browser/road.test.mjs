@@ -71,15 +71,19 @@ test("agents are listed, filtered by a selector in the URL, and go offline and o
   await page.waitForSelector("[data-agent=staging] [data-state=online]");
 });
 
-test("the line of 'Add agent' joins a machine, and the page turns green", async () => {
+test("the line of 'Add agent' joins a machine, and the page turns green when it runs", async () => {
   await open("/agents/new");
   await page.fill("#agent-name", "newcomer");
   await page.fill("#agent-labels", "env=test, dc=bj");
   await page.click("main button[type=submit]");
   const line = await page.locator("#join-line").innerText();
-  const [, token, url] = /^echo (olj1\.\S+) \| opslink-agent join (\S+) --token-file -$/.exec(line.trim()) ?? [];
+  const [, token, url] = /^echo (olj1\.\S+) \| opslink-agent join (\S+) --token-file - --start$/.exec(line.trim()) ?? [];
   assert.ok(token, line);
-  await stack.startAgent("newcomer", ["join", url, "--token", token]);
+  // A machine that has joined is no agent that runs.
+  await stack.joinAgent("newcomer", ["join", url, "--token", token]);
+  await page.waitForSelector("#joined:has-text('newcomer')");
+  assert.equal(await page.locator("#arrived").count(), 0);
+  await stack.startAgent("newcomer", ["run"]);
   await page.waitForSelector("#arrived");
   assert.match(await page.locator("#arrived").innerText(), /newcomer/);
   await page.goto(`${stack.url}/agents/newcomer`);

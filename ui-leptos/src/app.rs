@@ -39,6 +39,7 @@ fn Root() -> impl IntoView {
     agents_live::provide();
     switches::provide();
     toast::provide();
+    session().leave_with_others();
     ask_who();
     view! { <App /> }
 }

@@ -11,6 +11,21 @@ pub(crate) fn storage() -> Option<Storage> {
     window().local_storage().ok().flatten()
 }
 
+/// What this tab keeps until it is closed.
+pub(crate) fn tab_storage() -> Option<Storage> {
+    window().session_storage().ok().flatten()
+}
+
+/// Keeps the browser from opening a file that is dragged over the page or dropped on it. Text may be dropped in fields.
+pub(crate) fn hold_file(event: web_sys::DragEvent) {
+    if event
+        .data_transfer()
+        .is_some_and(|transfer| transfer.types().includes(&"Files".into(), 0))
+    {
+        event.prevent_default();
+    }
+}
+
 /// Languages that the browser prefers, in order, as an `accept-language` header has them.
 pub(crate) fn browser_languages() -> Option<String> {
     let languages = window().navigator().languages();

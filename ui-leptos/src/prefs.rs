@@ -21,6 +21,7 @@ pub(crate) fn remove(name: &str) {
     }
 }
 
-fn key(name: &str) -> String {
+/// The browser's name of a choice.
+pub(crate) fn key(name: &str) -> String {
     format!("opslink.{name}")
 }

@@ -1,9 +1,12 @@
 //! Who is logged in. One per tab.
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{ev, prelude::*, task::spawn_local};
 use opslink::pb::{CurrentUser, Role};
 
-use crate::api;
+use crate::{api, dom, prefs};
+
+/// When a tab of this browser logged out.
+const LEFT: &str = "left";
 
 /// The session's state.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,9 +58,28 @@ impl Session {
     /// Logs out.
     pub(crate) fn leave(self) {
         spawn_local(async move {
-            // Whether or not the cloud heard it, this tab forgets.
+            // Whether or not the cloud heard it, this tab forgets, and so do the others.
             let _ = api::logout().await;
-            self.state.set(State::Out);
+            prefs::set(LEFT, &dom::now_us().to_string());
+            self.forget();
+        });
+    }
+
+    /// Shows nothing more of the session: pages go, and their streams with them.
+    fn forget(self) {
+        if let Some(storage) = dom::tab_storage() {
+            let _ = storage.clear();
+        }
+        self.state.set(State::Out);
+    }
+
+    /// Leaves with the other tabs. They have one cookie, so it was this session that ended.
+    pub(crate) fn leave_with_others(self) {
+        // The browser tells of what another tab has kept.
+        window_event_listener(ev::storage, move |event| {
+            if event.key().is_some_and(|key| key == prefs::key(LEFT)) {
+                self.forget();
+            }
         });
     }
 

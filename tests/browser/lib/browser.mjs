@@ -17,10 +17,10 @@ const FLAGS = [
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 390, height: 844 };
 
-export async function openBrowser() {
+export async function openBrowser(options = {}) {
   const executablePath = process.env.OPSLINK_CHROMIUM ?? PROGRAMS.find(existsSync);
   if (!executablePath) throw new Error("no chromium on this machine: apt-get install chromium");
-  return chromium.launch({ executablePath, args: FLAGS });
+  return chromium.launch({ executablePath, args: FLAGS, ...options });
 }
 
 /** A page that fails the test when something goes wrong in it: an exception, a refused script, a console error. */

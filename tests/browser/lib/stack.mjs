@@ -175,12 +175,16 @@ export class Stack {
     return state;
   }
 
+  /** Joins a machine, which does not run then. */
+  async joinAgent(name, words) {
+    const state = await this.agentFolder(name);
+    await run(join(BIN, "opslink-agent"), [...words, "--state", state], { timeout: 30_000 });
+    return state;
+  }
+
   /** Starts an agent with these words before its state folder. */
   async startAgent(name, words) {
-    const state = await this.agentFolder(name);
-    if (words[0] === "join") {
-      await run(join(BIN, "opslink-agent"), [...words, "--state", state], { timeout: 30_000 });
-    }
+    const state = words[0] === "join" ? await this.joinAgent(name, words) : await this.agentFolder(name);
     const agent = await start("opslink-agent", ["run", "--state", state, "--ready-json"]);
     this.agents.set(name, agent);
     return agent;

@@ -197,6 +197,7 @@ agent-line-expires = Works once, until
 agent-line-revoke = Make the line unusable
 agent-line-revoked = The line is unusable now.
 agent-waiting = Waiting for the agent …
+agent-joined = has joined and does not run yet. Start it there:
 agent-arrived = has joined.
 agent-open = Open the agent
 agent-another = Add another

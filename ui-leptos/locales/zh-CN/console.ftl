@@ -188,6 +188,7 @@ agent-line-expires = 仅可使用一次，有效期至
 agent-line-revoke = 作废此命令
 agent-line-revoked = 此命令已作废。
 agent-waiting = 正在等待代理加入 …
+agent-joined = 已加入，但尚未运行。请在该机器上启动：
 agent-arrived = 已加入。
 agent-open = 查看代理
 agent-another = 再添加一个

@@ -14,7 +14,13 @@ use super::{Answer, Failure, Messages};
 use crate::dom;
 
 /// The cloud sends a heartbeat every 15 s: after this long without a word the connection is dead.
-const SILENCE: Duration = Duration::from_secs(40);
+const SILENCE_SECS: u32 = 40;
+const SECOND: Duration = Duration::from_secs(1);
+/// How long a tab that is not on screen listens. A browser has six connections to a plain port for all its tabs, and every
+/// stream holds one.
+const GLANCE_MS: f64 = 2_000.0;
+/// How many seconds it rests then, before it listens again.
+const REST_SECS: u32 = 20;
 /// First and longest wait before another try.
 const BACKOFF_MS: (u32, u32) = (300, 8_000);
 
@@ -62,25 +68,54 @@ pub(crate) async fn keep_watching<M: prost::Message + Default, F>(
     F: Future<Output = Answer<Messages<M>>>,
 {
     let mut wait_ms = BACKOFF_MS.0;
+    let mut opened_before = false;
     loop {
+        let mut rest = if opened_before { REST_SECS } else { 0 };
+        while rest > 0 && !dom::is_visible() {
+            sleep(SECOND).await;
+            rest -= 1;
+        }
         let mut last = dom::now_us();
         match open().await {
             Ok(mut stream) => {
                 sync.set(Sync::Live);
+                opened_before = true;
+                let mut on_screen = dom::tick_ms();
+                let mut is_over = || {
+                    let now = dom::tick_ms();
+                    if dom::is_visible() {
+                        on_screen = now;
+                    }
+                    now - on_screen > GLANCE_MS
+                };
                 let pace = Pace::new();
                 loop {
+                    let mut silent_secs = 0;
                     let message = {
+                        // Dropped, it would lose what it has read.
                         let message = stream.message().fuse();
-                        let silence = sleep(SILENCE).fuse();
-                        pin_mut!(message, silence);
-                        select! { message = message => Some(message), () = silence => None }
+                        pin_mut!(message);
+                        loop {
+                            let second = sleep(SECOND).fuse();
+                            pin_mut!(second);
+                            select! { message = message => break Some(message), () = second => {} }
+                            silent_secs += 1;
+                            if silent_secs >= SILENCE_SECS || is_over() {
+                                break None;
+                            }
+                        }
                     };
                     match message {
+                        // What was there is seen: the connection is for others now.
+                        None if silent_secs < SILENCE_SECS => break,
                         Some(Ok(Some(message))) => {
                             (last, wait_ms) = (dom::now_us(), BACKOFF_MS.0);
                             match seen(message) {
                                 Next::Continue => {}
                                 Next::Reopen => break,
+                            }
+                            if is_over() {
+                                break;
                             }
                             pace.breathe().await;
                         }

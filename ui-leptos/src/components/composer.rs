@@ -5,6 +5,7 @@ use leptos_router::hooks::{use_navigate, use_query_map};
 use opslink::pb::{CreateTaskRequest, ExpectedAgents, Task, TaskSpec, task_spec::Action};
 
 use super::{
+    draft,
     icon::Icon,
     page::PageHead,
     problem::ProblemBox,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{self, Failure, spawn_scoped},
+    dom,
     i18n::{Arg, t, ta, tn},
     logic::{danger::Hint, target::Target},
     session::session,
@@ -32,6 +34,8 @@ pub(crate) struct Composer {
     pub file: RwSignal<Option<String>>,
     /// Why the last run was refused.
     pub problem: RwSignal<Option<Failure>>,
+    /// The page.
+    pub path: &'static str,
     busy: RwSignal<bool>,
 }
 
@@ -46,6 +50,7 @@ impl Composer {
             options: RunOptions::new(),
             file: RwSignal::new(None),
             problem: RwSignal::new(None),
+            path,
             busy: RwSignal::new(false),
         };
         target_picker::keep_in_url(path, target);
@@ -69,6 +74,11 @@ impl Composer {
             // Added by the press of 'Run': the twins do not carry it.
             expected_agents: None,
         }
+    }
+
+    /// Takes the name that a script was run under.
+    pub(crate) fn name_file(self, name: String) {
+        self.file.set(Some(name).filter(|name| !name.is_empty()));
     }
 
     /// True when the list that is shown is the answer to this very choice, and not to the one before.
@@ -159,6 +169,7 @@ pub(crate) fn ComposerPage(
             let _ = composer.busy.try_set(false);
             match answer {
                 Ok(created) => {
+                    draft::forget(composer.path);
                     let id = created.task.map(|task| task.id).unwrap_or_default();
                     navigate(&format!("/tasks/{id}"), Default::default());
                 }
@@ -174,7 +185,14 @@ pub(crate) fn ComposerPage(
             run.run(());
         }
     });
-    on_cleanup(move || keys.remove());
+    // A file that misses the editor would take the place of the page.
+    let over = window_event_listener(ev::dragover, dom::hold_file);
+    let dropped = window_event_listener(ev::drop, dom::hold_file);
+    on_cleanup(move || {
+        for listener in [keys, over, dropped] {
+            listener.remove();
+        }
+    });
     let count = move || {
         if composer.is_answered() {
             composer.preview.with(|preview| preview.agents.len())

@@ -4,13 +4,13 @@ use leptos::{prelude::*, task::spawn_local};
 use leptos_router::components::A;
 use opslink::pb::{Execution, ExecutionState};
 
-use super::{icon::Icon, task_live::TaskLive, toast};
+use super::{dialog::Dialog, icon::Icon, task_live::TaskLive, toast};
 use crate::{
     api,
     i18n::{Arg, t, ta},
     logic::{
         format,
-        taskview::{can_retry, is_over},
+        taskview::{TaskView, can_retry, is_over},
     },
     session::session,
 };
@@ -54,10 +54,38 @@ pub(crate) fn ExecutionDetail(
             }
         });
     });
-    move || {
-        execution.get().map(
-            |execution| view! { <Strip execution=execution finished=live.read(|view| view.is_finished()) act=act /> },
-        )
+    // What would happen a second time, if anything.
+    let again = move || {
+        let lost = execution.with(|execution| {
+            execution
+                .as_ref()
+                .is_some_and(|one| one.state() == ExecutionState::Lost)
+        });
+        if lost {
+            Some("retry-lost-why")
+        } else {
+            live.read(TaskView::is_sql).then_some("retry-sql")
+        }
+    };
+    let asking = RwSignal::new(false);
+    let wish = Callback::new(move |retry: bool| {
+        if retry && untrack(again).is_some() {
+            asking.set(true);
+        } else {
+            act.run(retry);
+        }
+    });
+    view! {
+        {move || execution.get().map(
+            |execution| view! { <Strip execution=execution finished=live.read(|view| view.is_finished()) act=wish /> },
+        )}
+        <Dialog open=asking heading=t("retry-here")>
+            <p>{move || again().map(t)}</p>
+            <div class="dialog-actions">
+                <button type="button" class="button" on:click=move |_| asking.set(false)>{t("cancel")}</button>
+                <button type="button" id="retry-here" class="button button-primary" on:click=move |_| { asking.set(false); act.run(true) }>{t("retry")}</button>
+            </div>
+        </Dialog>
     }
 }
 

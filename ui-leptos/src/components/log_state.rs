@@ -15,7 +15,7 @@ use crate::{
     dom,
     logic::{
         rows, sgr,
-        window::{Filter, Place},
+        window::{self, Filter, Place},
     },
     prefs,
 };
@@ -48,6 +48,8 @@ pub(crate) struct LogState {
     pub columns: RwSignal<usize>,
     /// The list.
     pub viewport: Viewport,
+    /// The line that stays where it is until the page has been drawn anew: piece of it, and pixels above its row.
+    held: StoredValue<Option<(Place, usize, f64)>>,
     live: TaskLive,
     marking: Marking,
 }
@@ -67,6 +69,7 @@ impl LogState {
             starts: RwSignal::new(Vec::new()),
             columns: RwSignal::new(100),
             viewport: Viewport::new(),
+            held: StoredValue::new(None),
             live,
             marking,
         }
@@ -80,13 +83,58 @@ impl LogState {
             self.live.leave_excerpt();
         }
         self.follow.set(true);
-        let viewport = self.viewport;
-        request_animation_frame(move || viewport.to_end());
     }
 
     /// Keeps what is in sight.
     pub(crate) fn stay(self) {
         self.follow.set(false);
+    }
+
+    /// Takes note that the person wants to see what is above: that ends following, whatever comes.
+    pub(crate) fn look_back(self) {
+        if self.follow.get_untracked() && self.viewport.top.get_untracked() > 0.0 {
+            self.stay();
+        }
+    }
+
+    /// Takes note that the person scrolled.
+    pub(crate) fn scrolled(self, by: f64) {
+        let rest = self.viewport.rest();
+        // At the end without a rest the browser itself went up, because there is less to show.
+        if by < 0.0 && rest > 1 && self.follow.get_untracked() {
+            self.stay();
+        }
+        // The end of an excerpt is not the end.
+        if by > 0.0 && f64::from(rest) < ROW_HEIGHT * 1.5 && !self.live.apart.get_untracked() {
+            self.follow.set(true);
+        }
+    }
+
+    /// The line on top, and where it stands.
+    fn on_top(self) -> Option<(Place, usize, f64)> {
+        let top = self.viewport.top.get_untracked();
+        let row = (top / ROW_HEIGHT) as usize;
+        // As the rows were arranged, which can be otherwise than they are to be arranged now.
+        let (line, piece) = self.starts.with_untracked(|starts| {
+            if starts.is_empty() {
+                (row, 0)
+            } else {
+                locate(starts, row)
+            }
+        });
+        let place = self.shown.with_untracked(|shown| shown.get(line).copied())?;
+        Some((place, piece, top % ROW_HEIGHT))
+    }
+
+    /// Brings the held line back to where it was.
+    fn keep_in_sight(self) {
+        let Some((place, piece, above)) = self.held.try_update_value(Option::take).flatten() else {
+            return;
+        };
+        if let Some(line) = self.shown.with_untracked(|shown| window::row_of(shown, place)) {
+            self.viewport
+                .to((self.row_of(line) + piece) as f64 * ROW_HEIGHT + above);
+        }
     }
 
     /// The line that the person is at: the hit of a search, or else the first in sight.
@@ -172,6 +220,11 @@ pub(crate) fn arrange(state: LogState, live: TaskLive, filter: Memo<Filter>) {
         live.output.track();
         let filter = filter.get();
         let (wrap, columns) = (state.wrap.get(), state.columns.get());
+        let on_top = if state.follow.get_untracked() {
+            None
+        } else {
+            state.on_top()
+        };
         live.lines(|window| {
             let shown = window.view(&filter);
             if wrap {
@@ -191,9 +244,18 @@ pub(crate) fn arrange(state: LogState, live: TaskLive, filter: Memo<Filter>) {
                 }
                 starts.push(at);
                 state.starts.set(starts);
+            } else if state.starts.with_untracked(|starts| !starts.is_empty()) {
+                state.starts.set(Vec::new());
             }
             state.shown.set(shown);
         });
+        // Rows above it came or went. A line that waits for its frame is the one that the person saw.
+        if let Some(on_top) = on_top.filter(|on_top| state.on_top().map(|now| now.0) != Some(on_top.0))
+            && state.held.with_value(Option::is_none)
+        {
+            state.held.set_value(Some(on_top));
+            request_animation_frame(move || state.keep_in_sight());
+        }
     });
 }
 
@@ -245,8 +307,12 @@ pub(crate) fn follow(state: LogState, live: TaskLive) -> RwSignal<u64> {
         if state.follow.get() {
             seen.set_value(Some(arrived));
             fresh.set(0);
-            let viewport = state.viewport;
-            request_animation_frame(move || viewport.to_end());
+            request_animation_frame(move || {
+                // The person may have gone elsewhere meanwhile.
+                if state.follow.try_get_untracked() == Some(true) {
+                    state.viewport.to(f64::MAX);
+                }
+            });
         } else {
             fresh.set(arrived.saturating_sub(seen.get_value().unwrap_or(arrived)));
         }

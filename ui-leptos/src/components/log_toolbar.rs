@@ -72,7 +72,7 @@ pub(crate) fn LogToolbar(
                 <button type="button" class="button button-quiet button-icon button-small" aria-label=t("key-wrap") title=t("key-wrap") aria-pressed=move || state.wrap.get().to_string() on:click=move |_| state.wrap.update(|on| *on = !*on)><Icon name="wrap" /></button>
                 <button type="button" class="button button-quiet button-icon button-small" aria-label=t("key-times") title=t("key-times") aria-pressed=move || state.times.get().to_string() on:click=move |_| state.times.update(|on| *on = !*on)><Icon name="clock" /></button>
                 <button type="button" id="download" class="button button-quiet button-icon button-small" aria-label=t("log-download") title=t("log-download") disabled=move || busy.get() on:click=save><Icon name="download" /></button>
-                <button type="button" class="button button-quiet button-small" aria-label=t("log-follow") aria-pressed=move || state.follow.get().to_string() on:click=move |_| if state.follow.get_untracked() { state.follow.set(false) } else { state.to_end() }><Icon name="down" /><span>{t("log-follow")}</span></button>
+                <button type="button" class="button button-quiet button-small" aria-label=t("log-follow") aria-pressed=move || state.follow.get().to_string() on:click=move |_| if state.follow.get_untracked() { state.stay() } else { state.to_end() }><Icon name="down" /><span>{t("log-follow")}</span></button>
             </div>
         </div>
     }

@@ -1,8 +1,6 @@
 //! The output of a task: a window of its newest lines, in rows of one height.
 
-use std::rc::Rc;
-
-use leptos::{html, prelude::*, task::spawn_local};
+use leptos::{ev, html, prelude::*, task::spawn_local};
 
 use super::{
     dialog::Dialog,
@@ -133,26 +131,32 @@ pub(crate) fn LogView(
             )
         })
     };
-    let scrolled = Callback::new(move |()| {
-        let Some(node) = state.viewport.node.get_untracked() else {
-            return;
-        };
-        let rest = node.scroll_height() - node.scroll_top() - node.client_height();
-        // The end of an excerpt is not the end.
-        let at_end = f64::from(rest) < ROW_HEIGHT * 1.5 && !live.apart.get_untracked();
-        if state.follow.get_untracked() != at_end {
-            state.follow.set(at_end);
+    let wheel = move |event: ev::WheelEvent| {
+        if event.delta_y() < 0.0 && !event.ctrl_key() {
+            state.look_back();
         }
-    });
+    };
+    let key = move |event: ev::KeyboardEvent| {
+        if matches!(event.key().as_str(), "ArrowUp" | "PageUp" | "Home") || (event.key() == " " && event.shift_key()) {
+            state.look_back();
+        }
+    };
+    // On the scroll bar, which lies beside the inner width.
+    let press = move |event: ev::PointerEvent| {
+        let on_list = event.target() == state.viewport.node.get_untracked().map(web_sys::EventTarget::from);
+        if on_list && f64::from(event.offset_x()) >= state.viewport.width.get_untracked() {
+            state.look_back();
+        }
+    };
     let is_empty = move || state.shown.with(Vec::is_empty);
     view! {
         <div class="log">
             <LogToolbar state=state live=live />
             <MarkBar state=state marking=marking />
             <Earlier live=live filter=filter state=state />
-            <div class="log-body" class:log-wrapped=move || state.wrap.get()>
+            <div class="log-body" class:log-wrapped=move || state.wrap.get() on:wheel=wheel on:keydown=key on:pointerdown=press>
                 <span node_ref=ruler class="log-ruler" aria-hidden="true">{"0".repeat(100)}</span>
-                <VirtualRows viewport=state.viewport count=count row_height=ROW_HEIGHT row=row class="log-rows" role="log" label=t("output") on_scroll=scrolled />
+                <VirtualRows viewport=state.viewport count=count row_height=ROW_HEIGHT row=row class="log-rows" role="log" label=t("output") on_scroll=Callback::new(move |by: f64| state.scrolled(by)) />
                 <Show when=is_empty>
                     <p class="log-empty">{move || nothing(live, state)}</p>
                 </Show>
@@ -201,21 +205,11 @@ fn Earlier(live: TaskLive, filter: Memo<Filter>, state: LogState) -> impl IntoVi
         busy.set(true);
         state.follow.set(false);
         let only = filter.get_untracked().agent;
-        let before = state.shown.with_untracked(Vec::len);
-        let place = Rc::new(state.viewport.top.get_untracked());
         spawn_local(async move {
             if let Err(failure) = live.load_earlier(only, MORE).await {
                 toast::complain(failure.what);
             }
-            // The line that was on top stays in sight.
-            gloo_timers::future::TimeoutFuture::new(120).await;
             let _ = busy.try_set(false);
-            if let Some(after) = state.shown.try_with_untracked(Vec::len)
-                && let Some(node) = state.viewport.node.get_untracked()
-            {
-                let added = after.saturating_sub(before);
-                node.set_scroll_top((state.row_of(added) as f64 * ROW_HEIGHT + *place) as i32);
-            }
         });
     };
     view! {

@@ -7,6 +7,7 @@ pub(crate) mod composer;
 pub(crate) mod copy;
 pub(crate) mod danger_hints;
 pub(crate) mod dialog;
+pub(crate) mod draft;
 pub(crate) mod empty;
 pub(crate) mod execution_detail;
 pub(crate) mod execution_list;

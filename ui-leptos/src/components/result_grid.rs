@@ -14,8 +14,9 @@ use crate::{
     dom,
     i18n::{Arg, t, ta, tn},
     logic::{
-        format,
+        csv, format,
         grid::{Grid, Sort},
+        rows, sgr,
     },
 };
 
@@ -70,11 +71,11 @@ pub(crate) fn ResultGrid(
         let sort = sort.get();
         read(live, agent, table, |grid| grid.order(sort)).unwrap_or_default()
     });
-    let csv =
+    let text =
         move || read(live, agent, table, |grid| order.with_untracked(|order| grid.csv(order))).unwrap_or_default();
     let copy = move |_| {
         spawn_local(async move {
-            if dom::copy(&csv()).await {
+            if dom::copy(&text()).await {
                 toast::say(t("copied"))
             } else {
                 toast::complain(t("copy-refused"))
@@ -85,7 +86,7 @@ pub(crate) fn ResultGrid(
         dom::download(
             &format!("{}-{}.csv", agent.get_value(), table + 1),
             "text/csv;charset=utf-8",
-            &[csv().into_bytes()],
+            &[csv::BOM.to_vec(), text().into_bytes()],
         )
     };
     let row = move |at: usize| {
@@ -158,10 +159,11 @@ fn draw_cell(grid: &Grid, column: usize, row: usize, head: &Head, open: RwSignal
         return view! { <span class=class role="cell" style:width=width><span class="null">"NULL"</span></span> }
             .into_any();
     };
-    let is_long = text.len() > head.width || text.contains('\n');
+    let is_long = rows::columns(text) > head.width || text.contains('\n');
     let shown: String = text
         .chars()
         .take(SHOWN)
+        .filter(|letter| !sgr::turns(*letter))
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect();
     if !is_long {
@@ -237,7 +239,7 @@ fn CellDialog(cell: RwSignal<Option<(String, String)>>) -> impl IntoView {
     view! {
         <Dialog open=open heading=t("cell")>
             <p class="muted mono">{move || cell.get().map(|(name, _)| name)}</p>
-            <pre class="log-expanded" tabindex="0">{move || cell.get().map(|(_, text)| text)}</pre>
+            <pre class="log-expanded" tabindex="0">{move || cell.get().map(|(_, text)| text.replace(sgr::turns, ""))}</pre>
         </Dialog>
     }
 }

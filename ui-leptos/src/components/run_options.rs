@@ -25,6 +25,8 @@ pub(crate) struct RunOptions {
     pub queue_ttl: RwSignal<String>,
     /// Why, for the audit.
     pub reason: RwSignal<String>,
+    /// The fields are in sight from the start.
+    pub open: RwSignal<bool>,
 }
 
 impl RunOptions {
@@ -38,6 +40,7 @@ impl RunOptions {
             queue: RwSignal::new(false),
             queue_ttl: RwSignal::new("1h".into()),
             reason: text(),
+            open: RwSignal::new(false),
         }
     }
 
@@ -132,7 +135,7 @@ pub(crate) fn RunOptionFields(
     children: Children,
 ) -> impl IntoView {
     view! {
-        <details class="card options">
+        <details class="card options" open=options.open.get_untracked()>
             <summary><h2>{t("options")}</h2></summary>
             <div class="option-grid">
                 {children()}
@@ -163,23 +166,17 @@ pub(crate) fn Choice(
     #[prop(into)]
     label: String,
     /// Its value.
-    value: RwSignal<&'static str>,
+    value: RwSignal<String>,
     /// Values and message ids.
     words: &'static [(&'static str, &'static str)],
     /// A word on it.
     #[prop(optional, into)]
     hint: Option<String>,
 ) -> impl IntoView {
-    let choose = move |event| {
-        let chosen = dom::value(&event);
-        if let Some((word, _)) = words.iter().find(|(word, _)| *word == chosen) {
-            value.set(word);
-        }
-    };
     view! {
         <Field id=id label=label hint=hint.unwrap_or_default()>
-            <select id=id class="input" prop:value=move || value.get() on:change=choose>
-                {words.iter().map(|(word, text)| view! { <option value=*word selected=*word == value.get_untracked()>{t(text)}</option> }).collect_view()}
+            <select id=id class="input" prop:value=move || value.get() on:change=move |event| value.set(dom::value(&event))>
+                {words.iter().map(|(word, text)| view! { <option value=*word selected=value.with_untracked(|value| value == word)>{t(text)}</option> }).collect_view()}
             </select>
         </Field>
     }

@@ -256,11 +256,14 @@ async fn read(agent: &str, attempt_id: &str, window: &mut Window, start: Start, 
 /// Lines of a whole log.
 async fn length(attempt_id: &str) -> Answer<u64> {
     let mut chunks = api::read_log(attempt_id.to_owned(), Start::TailLines(1), 0).await?;
-    let mut lines = 0;
+    let mut last = Lines::default();
     while let Some(message) = chunks.message().await? {
-        if let Some(chunk) = message.chunk {
-            lines = chunk.first_line + chunk.line_count;
+        let Some(chunk) = message.chunk else { continue };
+        // The last line may have no end: only what was said tells.
+        if last.next_number() < chunk.first_line {
+            last = Lines::from_line(chunk.first_line);
         }
+        api::decode(&chunk)?.iter().for_each(|event| last.push(event));
     }
-    Ok(lines)
+    Ok(last.next_number())
 }

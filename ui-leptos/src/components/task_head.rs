@@ -173,11 +173,7 @@ fn Retry(live: TaskLive, open: RwSignal<bool>) -> impl IntoView {
             }
         });
     };
-    let is_sql = live.view.with_value(|view| {
-        view.task
-            .as_ref()
-            .is_some_and(|task| taskview::kind(task.spec.as_ref()) == "sql")
-    });
+    let is_sql = live.view.with_value(TaskView::is_sql);
     view! {
         <p>{move || tn("retry-sure", count())}</p>
         {is_sql.then(|| view! { <p class="hint">{t("retry-sql")}</p> })}

@@ -35,18 +35,27 @@ impl Viewport {
         self.node.try_get_untracked().flatten()
     }
 
-    /// Scrolls to its end.
-    pub(crate) fn to_end(self) {
+    /// Scrolls to a position, at most to the end. Its rows are drawn before the browser paints: the scroll event, which
+    /// comes a frame later, has nothing left to tell.
+    pub(crate) fn to(self, top: f64) {
         if let Some(node) = self.element() {
-            node.set_scroll_top(node.scroll_height());
+            node.set_scroll_top(top as i32);
+            self.measure();
         }
     }
 
     /// Scrolls a row to the middle.
     pub(crate) fn to_row(self, row: usize, row_height: f64) {
-        if let Some(node) = self.element() {
-            node.set_scroll_top((row as f64 * row_height - self.height.get_untracked() / 2.0).max(0.0) as i32);
+        if let Some(height) = self.height.try_get_untracked() {
+            self.to(row as f64 * row_height - height / 2.0);
         }
+    }
+
+    /// Pixels between what is in sight and the end.
+    pub(crate) fn rest(self) -> i32 {
+        self.element().map_or(0, |node| {
+            node.scroll_height() - node.scroll_top() - node.client_height()
+        })
     }
 
     fn measure(self) {
@@ -92,21 +101,27 @@ pub(crate) fn VirtualRows(
     /// Drawn above the rows, inside the scrolling element.
     #[prop(optional)]
     head: Option<ViewFn>,
-    /// Called on every scroll by the person or by code.
+    /// Called when the person scrolled, with the pixels: negative towards the start.
     #[prop(optional)]
-    on_scroll: Option<Callback<()>>,
+    on_scroll: Option<Callback<f64>>,
 ) -> impl IntoView {
     observe(viewport);
     let range = Memo::new(move |_| {
-        let first = (viewport.top.get() / row_height) as usize;
         let fitting = (viewport.height.get() / row_height) as usize + 2;
+        // Where the browser will be when there are fewer rows than before.
+        let last = count.get().saturating_sub(fitting);
+        let first = ((viewport.top.get() / row_height) as usize).min(last);
         let start = first.saturating_sub(SPARE).min(count.get());
         (start, (first + fitting + SPARE).min(count.get()))
     });
     let scrolled = move |_| {
+        let before = viewport.top.try_get_untracked();
         viewport.measure();
-        if let Some(on_scroll) = on_scroll {
-            on_scroll.run(());
+        // What code scrolled is known already.
+        if let (Some(on_scroll), Some(before), Some(now)) = (on_scroll, before, viewport.top.try_get_untracked())
+            && now != before
+        {
+            on_scroll.run(now - before);
         }
     };
     view! {

@@ -50,35 +50,59 @@ fn pipes_into_shell(line: &str) -> bool {
 /// Looks at SQL, statement by statement (cut at `;`, which is good enough for a hint).
 pub fn sql(script: &str) -> Vec<Hint> {
     let mut found = Vec::new();
-    let mut line = 1;
-    for statement in script.split(';') {
-        let code: String = statement
-            .lines()
-            .map(|line| line.split("--").next().unwrap_or_default())
-            .collect::<Vec<_>>()
-            .join(" ")
-            .to_uppercase();
+    for (start, code) in statements(script) {
+        let code = code.to_uppercase();
         let words: Vec<&str> = code.split_whitespace().collect();
         let message = match words.as_slice() {
-            ["DROP", "DATABASE" | "TABLE" | "SCHEMA" | "VIEW" | "INDEX", ..] => Some("danger-drop"),
-            ["TRUNCATE", ..] => Some("danger-truncate"),
-            ["ALTER", "TABLE", rest @ ..] if rest.contains(&"DROP") => Some("danger-drop"),
-            ["DELETE", "FROM", rest @ ..] if !rest.contains(&"WHERE") => Some("danger-no-where"),
-            ["UPDATE", rest @ ..] if !rest.contains(&"WHERE") && rest.contains(&"SET") => Some("danger-no-where"),
-            _ => None,
+            ["DROP", "DATABASE" | "TABLE" | "SCHEMA" | "VIEW" | "INDEX", ..] => "danger-drop",
+            ["TRUNCATE", ..] => "danger-truncate",
+            ["ALTER", "TABLE", rest @ ..] if rest.contains(&"DROP") => "danger-drop",
+            ["DELETE", "FROM", rest @ ..] if !rest.contains(&"WHERE") => "danger-no-where",
+            ["UPDATE", rest @ ..] if !rest.contains(&"WHERE") && rest.contains(&"SET") => "danger-no-where",
+            _ => continue,
         };
-        let leading = statement.len() - statement.trim_start().len();
-        let start = line + statement.get(..leading).map_or(0, |space| space.matches('\n').count());
-        if let Some(message) = message {
-            found.push(Hint {
-                line: start,
-                message,
-                excerpt: excerpt(statement.trim_start()),
-            });
-        }
-        line += statement.matches('\n').count();
+        let (before, after) = script.split_at(start);
+        found.push(Hint {
+            line: before.matches('\n').count() + 1,
+            message,
+            excerpt: excerpt(after),
+        });
     }
     found
+}
+
+/// The statements without comments and without what is in quotes, each with the place of its first word.
+fn statements(script: &str) -> Vec<(usize, String)> {
+    let mut all = Vec::new();
+    let (mut at, mut start, mut code) = (0, 0, String::new());
+    while let Some(rest) = script.get(at..)
+        && let Some(letter) = rest.chars().next()
+    {
+        // Up to the end of what begins here, or else all.
+        let through = |begin: usize, end: &str| {
+            let to = rest.get(begin..).and_then(|inside| inside.find(end));
+            to.map_or(rest.len(), |to| begin + to + end.len())
+        };
+        let (taken, kept) = match letter {
+            '-' if rest.starts_with("--") => (through(0, "\n"), ' '),
+            '/' if rest.starts_with("/*") => (through(2, "*/"), ' '),
+            '\'' => (through(1, "'"), letter),
+            '"' => (through(1, "\""), letter),
+            '`' => (through(1, "`"), letter),
+            _ => (letter.len_utf8(), letter),
+        };
+        if kept == ';' {
+            all.push((start, std::mem::take(&mut code)));
+        } else if !(code.is_empty() && kept.is_whitespace()) {
+            if code.is_empty() {
+                start = at;
+            }
+            code.push(kept);
+        }
+        at += taken;
+    }
+    all.push((start, code));
+    all
 }
 
 fn hints(script: &str, comment: &str, look: impl Fn(&str) -> Option<&'static str>) -> Vec<Hint> {
@@ -127,6 +151,26 @@ mod tests {
         let script =
             "select 1;\n\ndelete from users;\nupdate t set a = 1 where id = 2;\n-- drop table x\nDROP TABLE y;";
         let found: Vec<_> = sql(script).into_iter().map(|hint| (hint.line, hint.message)).collect();
-        assert_eq!(found, [(3, "danger-no-where"), (5, "danger-drop")]);
+        assert_eq!(found, [(3, "danger-no-where"), (6, "danger-drop")]);
+    }
+
+    #[test]
+    fn sql_is_seen_through_its_comments_and_quotes() {
+        let found = |script: &str| -> Vec<_> {
+            let hints = sql(script).into_iter();
+            hints.map(|hint| (hint.line, hint.message, hint.excerpt)).collect()
+        };
+        let drop = |line| vec![(line, "danger-drop", "DROP TABLE t".to_owned())];
+        assert_eq!(found("-- a; b\nDROP TABLE t;"), drop(2));
+        assert_eq!(found("/* x */ DROP TABLE t"), drop(1));
+        assert_eq!(found("/* x;\n y */\n\nDROP TABLE t"), drop(4));
+        assert_eq!(found("select ';\n--'; DROP TABLE t"), drop(2));
+        assert!(found("select 'a; drop table t', 'it''s; truncate x'").is_empty());
+        assert!(found("/* never closed; drop table t;").is_empty());
+        let everywhere = found("delete from t -- where");
+        assert_eq!(
+            everywhere,
+            [(1, "danger-no-where", "delete from t -- where".to_owned())]
+        );
     }
 }

@@ -127,6 +127,8 @@ impl Grid {
         };
         let compare = |a: &str, b: &str| match column.kind {
             ColumnKind::Number => numbers(a, b),
+            // SQLite has no type for what is computed: values are what they look like.
+            ColumnKind::Text if column.type_name == "NULL" => numbers(a, b),
             ColumnKind::Text | ColumnKind::Bool | ColumnKind::Time | ColumnKind::Json | ColumnKind::Bytes => a.cmp(b),
         };
         super::order::indexes(
@@ -242,6 +244,24 @@ mod tests {
             [0, 1, 3, 2]
         );
         assert_eq!(grid.order(None), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn computed_columns_sort_by_value() {
+        let mut grid = grid();
+        let by_name = |grid: &Grid, descending| grid.order(Some(Sort { column: 1, descending }));
+        grid.push(&TableRows {
+            table: 0,
+            row_count: 3,
+            columns: vec![
+                column(&[None, None, None]),
+                column(&[Some("10"), Some("9"), Some("-2.5")]),
+            ],
+        });
+        assert_eq!(by_name(&grid, false), [1, 6, 4, 5, 2, 0, 3], "a column of text");
+        grid.columns[1].type_name = "NULL".into();
+        assert_eq!(by_name(&grid, false), [6, 5, 4, 1, 2, 0, 3], "a computed one");
+        assert_eq!(by_name(&grid, true), [0, 2, 1, 4, 5, 6, 3]);
     }
 
     #[test]

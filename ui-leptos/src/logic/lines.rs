@@ -42,7 +42,7 @@ pub struct Line {
     pub style: Style,
     /// Bytes that were not kept.
     pub cut: usize,
-    /// Its number in the attempt, from 0; absent while it has no end, and for what is not output.
+    /// Its number in the attempt, from 0; absent while more of it can come, and for what is not output.
     pub number: Option<u64>,
     /// Its start lies before what was loaded.
     pub fragment: bool,
@@ -60,13 +60,15 @@ impl Line {
             fragment: false,
         }
     }
+
+    fn is_unfinished(&self) -> bool {
+        self.number.is_none() && matches!(self.kind, Kind::Output(_))
+    }
 }
 
 /// The unfinished line of one stream.
 #[derive(Debug, Default)]
 struct Open {
-    /// Place of its line, counted from the first line ever pushed.
-    place: Option<u64>,
     bytes: Vec<u8>,
     cut: usize,
     /// A carriage return was the last byte: a line feed ends the line, anything else starts it anew.
@@ -76,11 +78,13 @@ struct Open {
     fragment: bool,
 }
 
-/// Lines of one attempt, oldest first.
+/// Lines of one attempt, in the order in which they ended: the order of their numbers. Unfinished ones, at most one a
+/// stream, come last.
 #[derive(Debug, Default)]
 pub struct Lines {
     lines: VecDeque<Line>,
-    dropped: u64,
+    /// Place of the oldest that is held: places count from the first line ever pushed, and are negative before it.
+    first: i64,
     bytes: usize,
     next_number: u64,
     stdout: Open,
@@ -123,9 +127,14 @@ impl Lines {
         self.lines.iter()
     }
 
-    /// A line by its place among those held.
-    pub fn get(&self, index: usize) -> Option<&Line> {
-        self.lines.get(index)
+    /// The place of the oldest line. A line that has ended keeps its place, whatever is dropped or put before it.
+    pub fn first_place(&self) -> i64 {
+        self.first
+    }
+
+    /// The line at a place.
+    pub fn at(&self, place: i64) -> Option<&Line> {
+        self.lines.get(usize::try_from(place - self.first).ok()?)
     }
 
     /// Number of the next output line.
@@ -155,16 +164,37 @@ impl Lines {
                     .unwrap_or_default();
                 Line::new(time, Kind::StatementEnd(Box::new(end.clone())), text)
             }
-            EventBody::End(outcome) => Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone()),
+            EventBody::End(outcome) => {
+                // Nothing more can come: what has no end is a line all the same.
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    if self.unfinished(stream).is_some() {
+                        self.finish(time, stream);
+                    }
+                }
+                Line::new(time, Kind::End(Box::new(outcome.clone())), outcome.message.clone())
+            }
             EventBody::TableHeader(_) | EventBody::TableRows(_) | EventBody::RowPiece(_) => return,
         };
         self.append(line);
     }
 
-    fn append(&mut self, line: Line) -> u64 {
+    /// Puts a line before those that are unfinished.
+    fn append(&mut self, line: Line) {
         self.bytes += line.text.len();
-        self.lines.push_back(line);
-        self.dropped + self.lines.len() as u64 - 1
+        let mut after = 0;
+        for open in self.lines.iter_mut().rev().take_while(|line| line.is_unfinished()) {
+            open.time_us = open.time_us.max(line.time_us);
+            after += 1;
+        }
+        self.lines.insert(self.lines.len() - after, line);
+    }
+
+    /// Index of the unfinished line of a stream.
+    fn unfinished(&self, stream: Stream) -> Option<usize> {
+        let lines = self.lines.iter().enumerate().rev();
+        let mut open = lines.take_while(|(_, line)| line.is_unfinished());
+        open.find(|(_, line)| line.kind == Kind::Output(stream))
+            .map(|(at, _)| at)
     }
 
     fn output(&mut self, time: i64, stream: Stream, data: &[u8]) {
@@ -219,21 +249,16 @@ impl Lines {
     fn show_open(&mut self, time: i64, stream: Stream) -> Option<&mut Line> {
         let open = self.open(stream);
         let text = String::from_utf8_lossy(&open.bytes).into_owned();
-        let (cut, style, fragment, place) = (open.cut, open.style, open.fragment, open.place);
-        let place = match place {
-            Some(place) if place >= self.dropped => place,
-            _ => {
-                let line = Line {
-                    style,
-                    fragment,
-                    ..Line::new(time, Kind::Output(stream), String::new())
-                };
-                let place = self.append(line);
-                self.open(stream).place = Some(place);
-                place
-            }
-        };
-        let line = self.lines.get_mut(usize::try_from(place - self.dropped).ok()?)?;
+        let (cut, style, fragment) = (open.cut, open.style, open.fragment);
+        let at = self.unfinished(stream).unwrap_or(self.lines.len());
+        if at == self.lines.len() {
+            self.lines.push_back(Line {
+                style,
+                fragment,
+                ..Line::new(time, Kind::Output(stream), String::new())
+            });
+        }
+        let line = self.lines.get_mut(at)?;
         self.bytes = (self.bytes + text.len()).saturating_sub(line.text.len());
         (line.text, line.cut) = (text, cut);
         Some(line)
@@ -250,6 +275,16 @@ impl Lines {
             }
             style
         });
+        // The other stream's line, which is still unfinished, comes after it.
+        if let Some(before) = self.lines.len().checked_sub(2)
+            && let Some(ended) = self.lines.back().filter(|line| !line.is_unfinished())
+        {
+            let time = ended.time_us;
+            if let Some(open) = self.lines.get_mut(before).filter(|line| line.is_unfinished()) {
+                open.time_us = open.time_us.max(time);
+                self.lines.swap(before, before + 1);
+            }
+        }
         *self.open(stream) = Open {
             style: style.unwrap_or_default(),
             ..Open::default()
@@ -260,7 +295,7 @@ impl Lines {
     pub fn drop_front(&mut self, count: usize) {
         for line in self.lines.drain(..count.min(self.lines.len())) {
             self.bytes = self.bytes.saturating_sub(line.text.len());
-            self.dropped += 1;
+            self.first += 1;
         }
     }
 
@@ -281,19 +316,11 @@ impl Lines {
             }
         }
         let limit = self.lines.front().map_or(i64::MAX, |line| line.time_us);
-        let added = before.len() as u64;
         for mut line in before.into_iter().rev() {
             line.time_us = line.time_us.min(limit);
             self.bytes += line.text.len();
             self.lines.push_front(line);
-        }
-        // Places count from the first line ever pushed: what comes before takes the dropped places first.
-        let taken = self.dropped.min(added);
-        self.dropped -= taken;
-        for open in [&mut self.stdout, &mut self.stderr] {
-            if let Some(place) = &mut open.place {
-                *place += added - taken;
-            }
+            self.first -= 1;
         }
     }
 

@@ -14,6 +14,23 @@ fn output(stream: Stream, text: &str) -> Event {
     }
 }
 
+fn end() -> Event {
+    Event {
+        time_us: 2,
+        body: EventBody::End(Outcome {
+            state: opslink::task::ExecutionState::Succeeded,
+            exit_code: Some(0),
+            signal: None,
+            reason: String::new(),
+            message: String::new(),
+            streams: Vec::new(),
+            started_time_us: 0,
+            finished_time_us: 1,
+            events: None,
+        }),
+    }
+}
+
 fn texts(lines: &Lines) -> Vec<(Option<u64>, &str)> {
     lines.iter().map(|line| (line.number, line.text.as_str())).collect()
 }
@@ -33,7 +50,58 @@ fn streams_do_not_mix() {
     lines.push(&output(Stream::Stdout, "out-"));
     lines.push(&output(Stream::Stderr, "err\n"));
     lines.push(&output(Stream::Stdout, "put\n"));
-    assert_eq!(texts(&lines), [(Some(1), "out-put"), (Some(0), "err")]);
+    assert_eq!(texts(&lines), [(Some(0), "err"), (Some(1), "out-put")]);
+}
+
+#[test]
+fn numbers_are_in_order_beside_a_progress_bar() {
+    let mut lines = Lines::default();
+    let pieces = [
+        (Stream::Stderr, "10%\r"),
+        (Stream::Stdout, "one\n"),
+        (Stream::Stdout, "tw"),
+        (Stream::Stderr, "20%\r"),
+        (Stream::Stdout, "o\n"),
+    ];
+    for (at, (stream, text)) in (1..).zip(pieces) {
+        let mut event = output(stream, text);
+        event.time_us = at;
+        lines.push(&event);
+    }
+    assert_eq!(texts(&lines), [(Some(0), "one"), (Some(1), "two"), (None, "20%")]);
+    lines.push(&output(Stream::Stderr, "100%\r\n"));
+    lines.push(&output(Stream::Stdout, "three\n"));
+    let numbers: Vec<_> = lines.iter().filter_map(|line| line.number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    // Lines of several agents are put in order by time: none may stand before the one above it.
+    assert!(lines.iter().is_sorted_by_key(|line| line.time_us));
+}
+
+#[test]
+fn the_last_line_has_a_number_when_nothing_more_can_come() {
+    let mut lines = Lines::default();
+    lines.push(&output(Stream::Stdout, "a\nno end"));
+    assert_eq!(texts(&lines), [(Some(0), "a"), (None, "no end")]);
+    lines.push(&end());
+    assert_eq!(texts(&lines), [(Some(0), "a"), (Some(1), "no end"), (None, "")]);
+}
+
+#[test]
+fn a_line_keeps_its_place_whatever_goes_or_comes_before_it() {
+    let mut lines = Lines::from_line(10);
+    lines.push(&output(Stream::Stdout, "x\nten\neleven\ntwelve\nop"));
+    let place = lines.first_place() + 2;
+    assert_eq!(lines.at(place).unwrap().text, "eleven");
+    lines.drop_front(2);
+    assert_eq!(lines.at(place).unwrap().text, "eleven");
+    assert_eq!(lines.at(place - 1), None);
+    let mut early = Lines::from_line(0);
+    early.push(&output(Stream::Stdout, &"early\n".repeat(20)));
+    lines.prepend(early);
+    lines.push(&output(Stream::Stdout, "en\n"));
+    assert_eq!(lines.at(place).unwrap().text, "eleven");
+    assert_eq!(lines.at(place + 2).unwrap().text, "open");
+    assert_eq!(lines.at(lines.first_place() - 1), None);
 }
 
 #[test]
@@ -67,7 +135,7 @@ fn a_line_without_end_does_not_fill_the_memory() {
     for _ in 0..100 {
         lines.push(&output(Stream::Stdout, &"x".repeat(10_000)));
     }
-    let line = lines.get(0).unwrap();
+    let line = lines.at(0).unwrap();
     assert_eq!(
         (lines.len(), line.text.len(), line.cut),
         (1, LINE_BYTES, 1_000_000 - LINE_BYTES)

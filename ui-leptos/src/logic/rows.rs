@@ -3,7 +3,13 @@
 /// Columns that a letter takes in a monospaced font.
 pub fn width(letter: char) -> usize {
     match u32::from(letter) {
-        0..=0x1f | 0x7f..=0x9f | 0x300..=0x36f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0..=0x1f
+        | 0x7f..=0x9f
+        | 0x300..=0x36f
+        | 0x200b..=0x200f
+        | 0x202a..=0x202e
+        | 0x2066..=0x2069
+        | 0xfe00..=0xfe0f => 0,
         0x1100..=0x115f
         | 0x2e80..=0x303e
         | 0x3041..=0x33ff
@@ -20,6 +26,11 @@ pub fn width(letter: char) -> usize {
         | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
+}
+
+/// Columns that a text takes.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
 }
 
 /// Cuts text into pieces of at most `columns` columns, as byte ranges. Never empty.

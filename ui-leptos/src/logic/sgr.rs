@@ -1,7 +1,8 @@
 //! Colours of terminal output, and nothing else of it.
 //!
 //! Only SGR sequences (`ESC [ … m`) have a meaning here. Every other escape sequence is dropped, so that output can
-//! never move a cursor, set a title or make a link in the page. The result is text and a small closed style: it is
+//! never move a cursor, set a title or make a link in the page, and so are the marks that turn the order of letters, with
+//! which `gpj.exe` looks like `exe.jpg`. The result is text and a small closed style: it is
 //! shown as text nodes with class names.
 
 /// How a run of text looks.
@@ -161,7 +162,12 @@ pub fn plain(line: &str) -> String {
 }
 
 fn is_control(letter: char) -> bool {
-    letter.is_control() && letter != '\t'
+    (letter.is_control() && letter != '\t') || turns(letter)
+}
+
+/// True for the embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX #9).
+pub fn turns(letter: char) -> bool {
+    matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn push<'a>(spans: &mut Vec<Span<'a>>, style: Style, text: &'a str) {
@@ -259,6 +265,14 @@ mod tests {
         assert_eq!(style.foreground, Some(2));
         parse("\u{1b}[48;5;300m", &mut style);
         assert_eq!(style.background, Some(15));
+    }
+
+    #[test]
+    fn letters_stand_in_the_order_in_which_they_were_written() {
+        assert_eq!(
+            plain("\u{202e}gpj.exe\u{202c} \u{2067}x\u{2069} שלום"),
+            "gpj.exe x שלום"
+        );
     }
 
     #[test]

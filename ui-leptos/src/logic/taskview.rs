@@ -195,12 +195,14 @@ pub fn summary(spec: Option<&pb::TaskSpec>) -> String {
             .map(|word| super::quote::word(word))
             .collect::<Vec<_>>()
             .join(" "),
+        Some(Action::Shell(shell)) if !shell.script_name.is_empty() => shell.script_name.clone(),
         Some(Action::Shell(shell)) => first_line(&shell.script, "#"),
+        Some(Action::Sql(sql)) if !sql.script_name.is_empty() => sql.script_name.clone(),
         Some(Action::Sql(sql)) => first_line(&sql.script, "--"),
         Some(Action::Fake(_)) => "fake".to_owned(),
         None => String::new(),
     };
-    text.chars().take(160).collect()
+    text.replace(super::sgr::turns, "").chars().take(160).collect()
 }
 
 fn first_line(script: &[u8], comment: &str) -> String {

@@ -31,13 +31,19 @@ pub struct Filter {
     pub stream: Option<Stream>,
 }
 
-/// A line's place: source and index in it.
+/// A line's place. It means the same line after others were dropped or put before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Index of the source.
     pub source: u32,
-    /// Index of the line in the source, now.
-    pub line: u32,
+    /// The line's place in it.
+    pub line: i64,
+}
+
+/// Where in a view a line is; of one that is not there, the next of its source.
+pub fn row_of(view: &[Place], line: Place) -> Option<usize> {
+    view.iter()
+        .position(|place| place.source == line.source && place.line >= line.line)
 }
 
 /// The lines of all sources.
@@ -145,7 +151,7 @@ impl Window {
     /// A line by its place.
     pub fn line(&self, place: Place) -> Option<(&Source, &Line)> {
         let source = self.sources.get(place.source as usize)?;
-        Some((source, source.lines.get(place.line as usize)?))
+        Some((source, source.lines.at(place.line)?))
     }
 
     /// The lines to show, in order: those of one agent as they were said, those of several by time.
@@ -155,7 +161,7 @@ impl Window {
             if filter.agent.as_ref().is_some_and(|agent| *agent != source.agent) {
                 continue;
             }
-            for (line_at, line) in (0_u32..).zip(source.lines.iter()) {
+            for (line_at, line) in (source.lines.first_place()..).zip(source.lines.iter()) {
                 if let (Some(wanted), Kind::Output(stream)) = (filter.stream, &line.kind)
                     && wanted != *stream
                 {
@@ -286,6 +292,29 @@ mod tests {
             .next_back()
             .and_then(|line| line.number);
         assert_eq!(last, Some(299_999));
+    }
+
+    #[test]
+    fn a_line_is_found_again_after_older_ones_were_dropped() {
+        let mut window = Window::default();
+        let filter = Filter::default();
+        let flood = |from: u64| {
+            (from..from + 30_000)
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        };
+        window.feed("a", "1", 0, 0, &[event(1, &flood(0))]);
+        let before = window.view(&filter);
+        let held = before[25_000];
+        window.feed("a", "1", 1, 30_000, &[event(2, &flood(30_000))]);
+        let after = window.view(&filter);
+        assert!(after.len() < 60_000, "nothing was dropped");
+        let row = row_of(&after, held).unwrap();
+        assert!(row < 25_000);
+        assert_eq!(window.line(after[row]).unwrap().1.text, "25000");
+        assert_eq!(window.line(held).unwrap().1.text, "25000");
+        // The line itself is gone: the oldest that is left.
+        assert_eq!(row_of(&after, before[0]), Some(0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use gloo_timers::future::TimeoutFuture;
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::components::A;
-use opslink::pb;
+use opslink::pb::{self, AgentStatus};
 
 use crate::{
     api::{self, Failure, spawn_scoped},
@@ -122,15 +122,20 @@ fn Line(made: pb::CreateJoinTokenResponse, again: Callback<()>) -> impl IntoView
             }
         });
     };
+    // Who pastes one line expects an agent that runs.
+    let line = format!("{} --start", made.command);
     view! {
         <section class="card" aria-labelledby="line-heading">
             <h2 id="line-heading">{t("agent-line")}</h2>
             <p class="muted">{t("agent-line-how")}</p>
-            <CodeLine id="join-line" text=Signal::stored(made.command) label=t("agent-line") />
+            <CodeLine id="join-line" text=Signal::stored(line) label=t("agent-line") />
             <p class="muted small">{t("agent-line-expires")}" "<At time=token.expires_at /></p>
         </section>
         <div aria-live="polite">
             {move || match (arrived.get(), revoked.get()) {
+                (Some(agent), _) if agent.status() != AgentStatus::Online => view! {
+                    <div class="waiting" id="joined"><span class="pulse" aria-hidden="true"></span><span><strong>{agent.name.clone()}</strong>" "{t("agent-joined")}" "<code>"opslink-agent run"</code></span></div>
+                }.into_any(),
                 (Some(agent), _) => view! {
                     <div class="waiting arrived" id="arrived">
                         <Icon name="succeeded" />

@@ -8,6 +8,7 @@ use crate::{
     components::{
         composer::{Composer, ComposerPage},
         danger_hints::DangerHints,
+        draft::{self, Fields},
         field::TextField,
         run_options::RunOptionFields,
         script_editor::ScriptEditor,
@@ -36,6 +37,15 @@ pub(crate) fn RunShell() -> impl IntoView {
     // Of the task that is run again; there is no field for it.
     let stdin = StoredValue::new(bytes::Bytes::new());
     let stdin_size = RwSignal::new(0_u64);
+    draft::keep(
+        composer,
+        Fields {
+            shown: vec![command, script, arguments],
+            folded: vec![interpreter, cwd, run_as, env],
+            flags: vec![is_script],
+            whole: Signal::derive(move || stdin_size.get() == 0),
+        },
+    );
     composer.prefill(move |spec| {
         let Some(Action::Shell(shell)) = spec.action else {
             return;
@@ -52,7 +62,10 @@ pub(crate) fn RunShell() -> impl IntoView {
         } else {
             is_script.set(true);
             match String::from_utf8(shell.script.to_vec()) {
-                Ok(text) => script.set(text),
+                Ok(text) => {
+                    script.set(text);
+                    composer.name_file(shell.script_name);
+                }
                 // Shown as text it would be another script.
                 Err(_) => toast::complain(ta("file-binary", &[("name", Arg::from(t("script")))])),
             }

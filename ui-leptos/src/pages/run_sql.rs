@@ -8,6 +8,7 @@ use crate::{
     components::{
         composer::{Composer, ComposerPage},
         danger_hints::DangerHints,
+        draft::{self, Fields},
         field::{Field, TextField},
         run_options::{Choice, RunOptionFields, bad_number, bad_time},
         script_editor::ScriptEditor,
@@ -28,25 +29,33 @@ pub(crate) fn RunSql() -> impl IntoView {
     let query = use_query_map().get_untracked();
     let script = RwSignal::new(query.get("sql").unwrap_or_default());
     let connection = RwSignal::new(query.get("conn").unwrap_or_default());
-    let transaction = RwSignal::new("each");
-    let on_error = RwSignal::new("stop");
+    let transaction = RwSignal::new(String::from("each"));
+    let on_error = RwSignal::new(String::from("stop"));
     let max_rows = RwSignal::new(String::from("10000"));
     let statement_timeout = RwSignal::new(String::new());
     let read_only = RwSignal::new(false);
+    draft::keep(
+        composer,
+        Fields {
+            shown: vec![script, connection],
+            folded: vec![transaction, on_error, max_rows, statement_timeout],
+            flags: vec![read_only],
+            whole: Signal::stored(true),
+        },
+    );
     composer.prefill(move |spec| {
         let Some(Action::Sql(sql)) = spec.action else { return };
-        transaction.set(if sql.transaction() == SqlTransaction::Single {
-            "single"
-        } else {
-            "each"
-        });
-        on_error.set(if sql.on_error() == SqlOnError::Continue {
-            "continue"
-        } else {
-            "stop"
-        });
+        if sql.transaction() == SqlTransaction::Single {
+            transaction.set("single".into());
+        }
+        if sql.on_error() == SqlOnError::Continue {
+            on_error.set("continue".into());
+        }
         match String::from_utf8(sql.script.to_vec()) {
-            Ok(text) => script.set(text),
+            Ok(text) => {
+                script.set(text);
+                composer.name_file(sql.script_name);
+            }
             // Shown as text it would be another script.
             Err(_) => toast::complain(ta("file-binary", &[("name", Arg::from(t("sql-statements")))])),
         }
@@ -69,11 +78,11 @@ pub(crate) fn RunSql() -> impl IntoView {
         let sql = SqlSpec {
             script: script.get().into_bytes().into(),
             connection: connection.get(),
-            transaction: match transaction.get() {
+            transaction: match transaction.get().as_str() {
                 "single" => SqlTransaction::Single.into(),
                 _ => SqlTransaction::Unspecified.into(),
             },
-            on_error: match on_error.get() {
+            on_error: match on_error.get().as_str() {
                 "continue" => SqlOnError::Continue.into(),
                 _ => SqlOnError::Unspecified.into(),
             },
