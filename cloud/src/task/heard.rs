@@ -148,6 +148,7 @@ impl Hearing {
 pub(super) async fn run(commit: Commit, links: Links, words: mpsc::Receiver<Heard>) {
     let aside = Aside::default();
     tokio::select! {
+        biased;
         () = hear(&commit, &links, words, &aside) => {}
         () = aside.run(&commit, &links) => {}
     }
