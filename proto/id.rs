@@ -108,3 +108,19 @@ id_type!(
     /// A join token or an API token (its public part).
     TokenId
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They had the time of the day, and runs of a simulation that were to be equal differed.
+    #[test]
+    fn ids_have_the_time_of_a_fixed_clock_and_the_order_of_their_making() {
+        UnixMicros::fix_clock(Some(UnixMicros(1_700_000_000_123_456)));
+        let ids: Vec<_> = (0..1_000).map(|_| TaskId::new()).collect();
+        UnixMicros::fix_clock(None);
+        assert!(ids.is_sorted_by(|one, next| one < next));
+        let time = ids[0].uuid().get_timestamp().unwrap().to_unix();
+        assert_eq!(time, (1_700_000_000, 123_000_000));
+    }
+}
