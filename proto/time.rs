@@ -17,11 +17,16 @@ pub struct UnixMicros(pub i64);
 impl UnixMicros {
     /// Reads the system clock. Not for pure modules: they get their time as an argument.
     pub fn now() -> Self {
-        if let Some(time) = FIXED.get() {
+        if let Some(time) = Self::fixed() {
             return time;
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// What the clock of this thread is fixed to.
+    pub(crate) fn fixed() -> Option<Self> {
+        FIXED.get()
     }
 
     /// Fixes the clock of this thread, or lets it go again: simulations, which are one thread, move time themselves.

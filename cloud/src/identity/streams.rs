@@ -2,8 +2,8 @@
 //! together.
 //!
 //! Who does not read what it asked for has the cloud keep some 1 MiB a stream (`task/unread.rs`), and its part of the rings
-//! of what is watched (`tail.rs`). A stream is open until all but 2 KiB of its answer has
-//! left (`server/going.rs`). So it weighs 1 when it opens, and more once it turns out to take more:
+//! of what is watched (`tail.rs`). A stream is open until all but 2 KiB of its answer has left
+//! (`server/going.rs`). So it weighs 1 when it opens, and more once it turns out to take more:
 //!
 //! ```text
 //! of each 5,000 executions of a watched task, rounded   + 1   (`task/watch/opening.rs`: 3 of 10,000)
@@ -139,7 +139,7 @@ impl Kept {
     }
 
     /// Gives it up, whoever else keeps it.
-    pub(super) fn give_up(&self) -> Option<Arc<OpenStream>> {
+    pub(crate) fn give_up(&self) -> Option<Arc<OpenStream>> {
         self.lock().take()
     }
 

@@ -22,7 +22,7 @@ pub(super) fn going(answer: Response, kept: Kept) -> Response {
         Body::new(Going {
             body,
             rest: Bytes::new(),
-            kept: Some(kept),
+            kept,
         })
     })
 }
@@ -32,7 +32,7 @@ struct Going {
     /// Of what was last given.
     rest: Bytes,
     /// Until the end is given: who hears of it has room for the next stream.
-    kept: Option<Kept>,
+    kept: Kept,
 }
 
 impl http_body::Body for Going {
@@ -46,12 +46,12 @@ impl http_body::Body for Going {
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => this.rest = data,
                 Some(Ok(Err(end))) => {
-                    this.kept = None;
+                    drop(this.kept.give_up());
                     return Poll::Ready(Some(Ok(end)));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
-                    this.kept = None;
+                    drop(this.kept.give_up());
                     return Poll::Ready(None);
                 }
             }

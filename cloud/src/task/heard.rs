@@ -50,6 +50,8 @@ const LINGER: Duration = Duration::from_millis(4);
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a batch is tried as a whole before its words are tried apart, if the store answers.
 const WHOLE_FOR: Duration = Duration::from_secs(5);
+/// Parts of a batch that may fail without a pause.
+const FAILURES_AT_ONCE: usize = 64;
 /// Something that an agent said about an attempt, or that follows from what it said.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
@@ -121,6 +123,20 @@ impl Heard {
         }
     }
 
+    /// Says whether an agent repeats itself.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let key = |word: &Self| {
+            (
+                word.agent,
+                word.attempt,
+                word.epoch,
+                word.next_seq,
+                word.output.is_some(),
+            )
+        };
+        key(self) == key(other) && self.event == other.event
+    }
+
     const fn may_linger(&self) -> bool {
         matches!(self.event, Event::Accepted { .. })
     }
@@ -148,6 +164,7 @@ impl Hearing {
 pub(super) async fn run(commit: Commit, links: Links, words: mpsc::Receiver<Heard>) {
     let aside = Aside::default();
     tokio::select! {
+        biased;
         () = hear(&commit, &links, words, &aside) => {}
         () = aside.run(&commit, &links) => {}
     }
@@ -169,26 +186,42 @@ async fn hear(commit: &Commit, links: &Links, mut words: mpsc::Receiver<Heard>, 
 
 /// Applies a batch, however long the store is away. What it does not take although it answers is set aside, as soon as
 /// that is little.
-async fn settle(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) {
-    let began = Instant::now();
+async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, aside: &Aside) {
+    let mut began = Instant::now();
     while let Err(error) = apply(commit, links, &batch).await {
         tracing::warn!(%error, words = batch.len(), "what agents said waits for the store");
         if began.elapsed() >= WHOLE_FOR && commit.store.ping().await.is_ok() {
-            return take_apart(commit, links, batch, aside).await;
+            match take_apart(commit, links, batch, aside).await {
+                None => return,
+                Some(left) => batch = left,
+            }
+            began = Instant::now();
         }
         sleep(RETRY).await;
     }
 }
 
-async fn take_apart(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) {
+/// Returns what is to be tried as a whole again: it is much, and none of it is taken.
+async fn take_apart(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) -> Option<Vec<Heard>> {
     let mut parts = Parts::of_failed(batch);
+    let mut failures = 0_usize;
     loop {
-        parts.round(commit, links).await;
         match aside.take(parts) {
-            Ok(()) => return,
+            Ok(()) => return None,
             Err(too_many) => parts = too_many,
         }
-        sleep(RETRY).await;
+        if parts.is_stuck() {
+            return Some(parts.into_words());
+        }
+        if apply(commit, links, parts.next().unwrap_or_default()).await.is_ok() {
+            parts.applied();
+            continue;
+        }
+        parts.failed();
+        failures += 1;
+        if failures.is_multiple_of(FAILURES_AT_ONCE) {
+            sleep(RETRY).await;
+        }
     }
 }
 

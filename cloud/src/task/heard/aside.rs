@@ -1,75 +1,93 @@
 //! Words that the store does not take, although it answers: in ever smaller parts, so that a bad one ends up alone, and
 //! beside the others, which do not wait for it.
 //!
-//! Parts are kept from one round to the next: each try either applies a part or halves it, however slowly it fails.
+//! Each try either applies a part or halves it, however slowly it fails. What is said of one attempt stays together and in
+//! its order: it is never halved, and what comes later waits behind it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use opslink::id::AttemptId;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, time::sleep};
 
 use super::{Heard, RETRY, apply};
 use crate::{link::Links, task::commit::Commit};
 
 /// Words that wait beside the others; beyond them everything waits, and the agents feel it.
 const MOST: usize = 256;
-/// How long a round goes on: whoever waits for it looks then what is left.
-const ROUND: Duration = Duration::from_secs(5);
-/// Parts that may fail in a round.
-const FAILURES: usize = 64;
-/// Between two rounds in which no more could be done than to try the same words again.
+/// Between two tries when nothing is left but to try the same again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What is left of a batch.
+/// What is left of a batch, the part first that waited longest.
 #[derive(Debug, Default)]
-pub(super) struct Parts(VecDeque<Vec<Heard>>);
+pub(super) struct Parts {
+    queue: VecDeque<Vec<Heard>>,
+    /// Tries since anything was applied or halved.
+    in_vain: usize,
+}
 
 impl Parts {
     /// Of a batch that has just failed as a whole.
-    pub(super) fn of_failed(batch: Vec<Heard>) -> Self {
+    pub(super) fn of_failed(mut batch: Vec<Heard>) -> Self {
+        // Stable, so each attempt's words keep their order.
+        batch.sort_by_key(|word| word.attempt);
         let mut parts = Self::default();
-        parts.halve(batch);
+        parts.put_back(batch);
         parts
     }
 
-    pub(super) fn words(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+    pub(super) fn next(&self) -> Option<&[Heard]> {
+        self.queue.front().map(Vec::as_slice)
     }
 
-    fn halve(&mut self, mut part: Vec<Heard>) {
-        let half = part.split_off(part.len() / 2);
-        self.0.extend([part, half].into_iter().filter(|part| !part.is_empty()));
+    /// The next one was applied.
+    pub(super) fn applied(&mut self) -> Vec<Heard> {
+        self.in_vain = 0;
+        self.queue.pop_front().unwrap_or_default()
     }
 
-    /// Tries each part once, those first that waited longest. Says whether less or smaller parts are left.
-    pub(super) async fn round(&mut self, commit: &Commit, links: &Links) -> bool {
-        let (mut failures, mut has_moved, began) = (0, false, Instant::now());
-        for _ in 0..self.0.len() {
-            let Some(part) = self.0.pop_front() else { break };
-            match apply(commit, links, &part).await {
-                Ok(()) => has_moved = true,
-                Err(error) => {
-                    failures += 1;
-                    has_moved |= part.len() > 1;
-                    if part.len() == 1 {
-                        tracing::warn!(%error, words = ?part, "what an agent said waits beside the others");
-                    }
-                    self.halve(part);
-                }
-            }
-            if failures >= FAILURES || began.elapsed() >= ROUND {
-                break;
-            }
+    /// The next one failed.
+    pub(super) fn failed(&mut self) {
+        if let Some(part) = self.queue.pop_front() {
+            self.put_back(part);
         }
-        has_moved
     }
+
+    fn put_back(&mut self, mut part: Vec<Heard>) {
+        if let Some(at) = middle(&part) {
+            let half = part.split_off(at);
+            self.queue.extend([part, half]);
+            self.in_vain = 0;
+        } else {
+            self.queue.push_back(part);
+            self.in_vain += 1;
+        }
+    }
+
+    /// Says whether each part is of one attempt and was tried in vain: it may be no fault of theirs.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.in_vain >= self.queue.len()
+    }
+
+    pub(super) fn into_words(self) -> Vec<Heard> {
+        self.queue.into_iter().flatten().collect()
+    }
+
+    fn words(&self) -> impl Iterator<Item = &Heard> {
+        self.queue.iter().flatten()
+    }
+}
+
+/// Where a part is halved: between two attempts; nowhere, when it is of one.
+fn middle(part: &[Heard]) -> Option<usize> {
+    let pairs = part.windows(2).zip(1..);
+    let between = pairs.filter(|(pair, _)| matches!(pair, [one, next] if one.attempt != next.attempt));
+    between
+        .map(|(_, at): (_, usize)| at)
+        .min_by_key(|at| at.abs_diff(part.len() / 2))
 }
 
 /// What waits beside the others.
@@ -81,10 +99,49 @@ pub(super) struct Aside {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Not yet taken up by [`Aside::run`].
-    new: Parts,
-    /// Words of each attempt, also of those that are tried now.
-    words: HashMap<AttemptId, usize>,
+    parts: Parts,
+    /// What was said later of the attempts in `parts`.
+    behind: Vec<Heard>,
+}
+
+impl Waiting {
+    fn words(&self) -> impl Iterator<Item = &Heard> {
+        self.parts.words().chain(&self.behind)
+    }
+
+    /// Takes a word of an attempt of which something waits already: it would fail like that. One that is repeated is here.
+    fn takes(&mut self, word: &Heard) -> bool {
+        if !self.words().any(|waiting| waiting.attempt == word.attempt) {
+            return false;
+        }
+        if self.words().any(|waiting| waiting.says_the_same(word)) {
+            return true;
+        }
+        let has_room = self.words().count() < MOST;
+        if has_room {
+            self.behind.push(word.clone());
+        }
+        has_room
+    }
+
+    fn applied(&mut self) {
+        let applied = self.parts.applied();
+        let is_next = |word: &Heard| applied.iter().any(|before| before.attempt == word.attempt);
+        let (next, behind) = std::mem::take(&mut self.behind).into_iter().partition(is_next);
+        self.behind = behind;
+        let next: Vec<_> = next;
+        if !next.is_empty() {
+            self.parts.queue.push_back(next);
+        }
+    }
+
+    /// Returns whom to tell of, and how long to wait.
+    fn failed(&mut self) -> (Option<AttemptId>, Duration) {
+        let part = self.parts.next().unwrap_or_default();
+        let alone = part.first().map(|word| word.attempt).filter(|_| middle(part).is_none());
+        self.parts.failed();
+        (alone, if self.parts.is_stuck() { AGAIN } else { RETRY })
+    }
 }
 
 impl Aside {
@@ -92,56 +149,135 @@ impl Aside {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a batch of which so little is left that others need not wait for it; otherwise gives it back.
+    /// Takes what is left of a batch when that is so little that others need not wait for it; otherwise gives it back.
     pub(super) fn take(&self, parts: Parts) -> Result<(), Parts> {
         let mut waiting = self.waiting();
-        if waiting.words.values().sum::<usize>() + parts.words() > MOST {
+        if waiting.words().count() + parts.words().count() > MOST {
             return Err(parts);
         }
-        for word in parts.0.iter().flatten() {
-            *waiting.words.entry(word.attempt).or_default() += 1;
-        }
-        waiting.new.0.extend(parts.0);
+        waiting.parts.queue.extend(parts.queue);
+        waiting.parts.in_vain = 0;
         drop(waiting);
         self.more.notify_one();
         Ok(())
     }
 
-    /// Takes out of a batch what is said of attempts of which something waits here already, as long as there is room: it
-    /// would fail like that.
+    /// Takes out of a batch what is said of attempts of which something waits here, as long as there is room.
     pub(super) fn take_alike(&self, batch: &mut Vec<Heard>) {
-        if self.waiting().words.is_empty() {
-            return;
-        }
-        let known = |word: &Heard| self.waiting().words.contains_key(&word.attempt);
-        let (alike, others): (Vec<_>, Vec<_>) = std::mem::take(batch).into_iter().partition(known);
-        *batch = others;
-        if let Err(Parts(full)) = self.take(Parts(alike.into_iter().map(|word| vec![word]).collect())) {
-            batch.extend(full.into_iter().flatten());
+        let mut waiting = self.waiting();
+        if waiting.parts.next().is_some() {
+            batch.retain(|word| !waiting.takes(word));
         }
     }
 
     /// Tries what waits here, until it is dropped.
     pub(super) async fn run(&self, commit: &Commit, links: &Links) {
-        let mut parts = Parts::default();
         loop {
-            if parts.0.is_empty() && self.waiting().new.0.is_empty() {
+            let next = self.waiting().parts.next().map(<[Heard]>::to_vec);
+            let Some(part) = next else {
                 self.more.notified().await;
+                continue;
+            };
+            if let Err(error) = apply(commit, links, &part).await {
+                let (alone, pause) = self.waiting().failed();
+                if let Some(attempt_id) = alone {
+                    tracing::warn!(%error, %attempt_id, "what an agent said waits beside the others");
+                }
+                sleep(pause).await;
+            } else {
+                self.waiting().applied();
             }
-            parts.0.append(&mut self.waiting().new.0);
-            let has_moved = parts.round(commit, links).await;
-            self.keep(&parts);
-            sleep(if has_moved { RETRY } else { AGAIN }).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opslink::id::AgentId;
+
+    use super::*;
+
+    /// Of some attempts, in this order: that it was accepted, or that it runs.
+    fn words(said: &[(AttemptId, bool)]) -> Vec<Heard> {
+        let agent = AgentId::from_uuid(uuid::Uuid::nil());
+        let word = |(attempt, started): &(AttemptId, bool)| Heard::accepted(agent, 1, *attempt, *started);
+        said.iter().map(word).collect()
+    }
+
+    fn said<'a>(words: impl IntoIterator<Item = &'a Heard>, of: AttemptId) -> usize {
+        words.into_iter().filter(|word| word.attempt == of).count()
+    }
+
+    /// The later word of an attempt was tried, and taken, before the earlier one.
+    #[test]
+    fn what_is_said_of_one_attempt_stays_together_and_in_its_order() {
+        let attempts: Vec<_> = (0..8).map(|_| AttemptId::new()).collect();
+        let first = attempts.iter().map(|attempt| (*attempt, false));
+        let then = attempts.iter().map(|attempt| (*attempt, true));
+        let mut parts = Parts::of_failed(words(&first.chain(then).collect::<Vec<_>>()));
+        let mut tries = 0;
+        while !parts.is_stuck() {
+            let part = parts.next().unwrap();
+            for attempt in &attempts {
+                assert_ne!(said(part, *attempt), 1, "cut between two words of an attempt");
+            }
+            parts.failed();
+            tries += 1;
+        }
+        assert_eq!(parts.queue.len(), 8);
+        assert_eq!(tries, 7 - 1 + 8, "each is halved until it is alone, and tried once so");
+        for part in &parts.queue {
+            assert!(matches!(part.as_slice(), [one, next] if !one.says_the_same(next)));
+            assert!(
+                part[0].says_the_same(&words(&[(part[0].attempt, false)])[0]),
+                "the first is first"
+            );
         }
     }
 
-    /// Counts what waits anew, after some of it was applied.
-    fn keep(&self, parts: &Parts) {
-        let mut waiting = self.waiting();
-        let mut words = HashMap::new();
-        for word in parts.0.iter().chain(&waiting.new.0).flatten() {
-            *words.entry(word.attempt).or_default() += 1;
+    /// An agent that repeats itself filled the room, and then everybody waited.
+    #[test]
+    fn what_is_repeated_takes_no_room_and_what_is_new_waits_behind() {
+        let (bad, other) = (AttemptId::new(), AttemptId::new());
+        let aside = Aside::default();
+        aside.take(Parts::of_failed(words(&[(bad, false)]))).unwrap();
+        for _ in 0..2 * MOST {
+            let mut batch = words(&[(bad, false), (other, false), (bad, true)]);
+            aside.take_alike(&mut batch);
+            assert_eq!((batch.len(), said(&batch, other)), (1, 1));
         }
-        waiting.words = words;
+        assert_eq!(aside.waiting().words().count(), 2);
+        assert_eq!(
+            aside.waiting().parts.words().count(),
+            1,
+            "the later one is not tried yet"
+        );
+        assert_eq!(aside.waiting().failed(), (Some(bad), AGAIN));
+        aside.waiting().applied();
+        let waiting = aside.waiting();
+        assert_eq!((waiting.parts.words().count(), waiting.behind.len()), (1, 0));
+        assert!(
+            waiting
+                .parts
+                .words()
+                .all(|word| !word.says_the_same(&words(&[(bad, false)])[0]))
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_is_given_back_whole() {
+        let many = |count: usize| {
+            words(
+                &vec![(); count]
+                    .iter()
+                    .map(|()| (AttemptId::new(), false))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let aside = Aside::default();
+        aside.take(Parts::of_failed(many(200))).unwrap();
+        let back = aside.take(Parts::of_failed(many(57))).unwrap_err();
+        assert_eq!(back.into_words().len(), 57);
+        aside.take(Parts::of_failed(many(56))).unwrap();
     }
 }

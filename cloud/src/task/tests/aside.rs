@@ -12,11 +12,14 @@ use async_trait::async_trait;
 use opslink::{
     id::{AgentId, TaskId},
     pb::ExecutionState as P,
-    task::{ExecutionState as S, Outcome},
+    task::ExecutionState as S,
 };
 use tokio::time::{sleep, timeout};
 
-use super::bench::{Bench, soon};
+use super::{
+    bench::{Bench, soon},
+    records::ended_as,
+};
 use crate::{
     store::{
         Error, Result, Store,
@@ -97,7 +100,7 @@ async fn however_slowly_a_word_is_refused_those_beside_it_are_taken() {
         let attempt = agent.task().await;
         agent.accept(attempt).await;
         bench.until(&task, &[P::Running]).await;
-        words.push(Heard::ended(agent.id, attempt, succeeded(), true, 1));
+        words.push(Heard::ended(agent.id, attempt, ended_as(S::Succeeded), true, 1));
         tasks.push(task);
         agents.push(agent);
     }
@@ -126,18 +129,4 @@ async fn however_slowly_a_word_is_refused_those_beside_it_are_taken() {
     *slow.execution.lock().unwrap() = None;
     timeout(a_while, taken(&tasks[bad])).await.expect("its own word");
     hearer.abort();
-}
-
-fn succeeded() -> Outcome {
-    Outcome {
-        state: S::Succeeded,
-        exit_code: Some(0),
-        signal: None,
-        reason: String::new(),
-        message: String::new(),
-        streams: Vec::new(),
-        started_time_us: 1,
-        finished_time_us: 2,
-        events: None,
-    }
 }

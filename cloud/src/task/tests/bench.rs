@@ -375,15 +375,8 @@ pub(super) fn script(attempt: AttemptId, texts: &[&str], state: ExecutionState) 
         blake3: Bytes::copy_from_slice(blake3::hash(&all).as_bytes()),
     };
     let outcome = Outcome {
-        state,
-        exit_code: Some(0),
-        signal: None,
-        reason: String::new(),
-        message: String::new(),
         streams: vec![digest],
-        started_time_us: 1,
-        finished_time_us: 2,
-        events: None,
+        ..super::records::ended_as(state)
     };
     encoder.push(Event {
         time_us: 2,

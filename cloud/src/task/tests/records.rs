@@ -1,8 +1,8 @@
-//! Tasks and executions as they are stored, for tests that put them there behind the engine's back.
+//! Tasks and executions as they are stored, for tests that put them there behind the engine's back, and their ends.
 
 use opslink::{
     id::{AgentId, TaskId},
-    task::ExecutionState,
+    task::{ExecutionState, Outcome},
     time::UnixMicros,
 };
 
@@ -42,5 +42,20 @@ pub(super) fn waiting(task: TaskId, agent: AgentId, name: impl Into<String>) -> 
         outcome: None,
         output_verified: false,
         revision: 0,
+    }
+}
+
+/// The end of an attempt that said nothing.
+pub(super) fn ended_as(state: ExecutionState) -> Outcome {
+    Outcome {
+        state,
+        exit_code: Some(0),
+        signal: None,
+        reason: String::new(),
+        message: String::new(),
+        streams: Vec::new(),
+        started_time_us: 1,
+        finished_time_us: 2,
+        events: None,
     }
 }

@@ -85,3 +85,24 @@ async fn a_sign_of_life_that_is_never_taken_keeps_nobody_elses() {
     assert!(now.lease_until > before.lease_until, "it was written");
     assert!(presence.reachable().all_could_come());
 }
+
+/// It was told as taken, so that whom the store does not let in was soon given up for it.
+#[tokio::test]
+async fn signs_of_life_of_which_none_is_taken_count_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().display());
+    let store = SqlStore::open(&url, Options::default()).await.unwrap();
+    let bench = Bench::over(store.clone(), Config::default()).await;
+    let (one, _two) = (bench.joined("one").await, bench.joined("two").await);
+    close(folder.path(), "presence").await;
+    let presence = &bench.engine.submit.presence;
+    for _ in 0..10 {
+        presence
+            .write_signs_of_life(&store, &bench.directory, &mut Written::default())
+            .await;
+        presence.reachable().not_let_in(one.id);
+    }
+    presence.reachable().backdate();
+    presence.reachable().not_let_in(one.id);
+    assert!(!presence.reachable().all_could_come(), "it is the store, not the agent");
+}

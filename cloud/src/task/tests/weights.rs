@@ -10,10 +10,13 @@ use opslink::{
     pb,
     pb::{ExecutionState as P, attach_request::Frame as Up, watch_task_response::Event as Sent},
     reason::Reason,
-    task::{ExecutionState as S, Outcome},
+    task::ExecutionState as S,
 };
 
-use super::bench::{Bench, soon};
+use super::{
+    bench::{Bench, soon},
+    records::ended_as,
+};
 use crate::identity::{STREAMS_OF_ONE, Streams};
 
 const ACTOR: &str = "ann";
@@ -138,17 +141,7 @@ async fn ended_with_nulls(bench: &Bench) -> (String, AttemptId) {
     );
     encoder.push(Event {
         time_us: 2,
-        body: EventBody::End(Outcome {
-            state: S::Succeeded,
-            exit_code: Some(0),
-            signal: None,
-            reason: String::new(),
-            message: String::new(),
-            streams: Vec::new(),
-            started_time_us: 1,
-            finished_time_us: 2,
-            events: None,
-        }),
+        body: EventBody::End(ended_as(S::Succeeded)),
     });
     for chunk in [rows, encoder.seal().unwrap()] {
         agent.send(Up::Chunk(chunk)).await;
