@@ -38,9 +38,12 @@ const CAPABILITIES_MAX: usize = 64;
 const CONNECTIONS_MAX: usize = 256;
 /// Bytes of their names and kinds, in all: so much more of memory.
 const CONNECTIONS_BYTES_MAX: usize = 24 << 10;
-/// Longest word of a refusal, and longest message of it and of an outcome.
+/// Longest word of a refusal, and of an outcome.
 const REASON_MAX: usize = 64;
+/// Longest message of an outcome, which takes room among its agent's chunks.
 const MESSAGE_MAX: usize = 4 << 10;
+/// Longest message of a refusal, which takes none: of these, 18,432 may wait.
+const REFUSED_MESSAGE_MAX: usize = 1 << 10;
 /// Digests of an outcome: one per stream.
 const STREAMS_MAX: usize = 2;
 /// Bytes of a hash.
@@ -201,7 +204,7 @@ pub(super) fn bound_facts(facts: &mut pb::Facts) {
 
 pub(super) fn bound_refused(refused: &mut pb::Refused) {
     cut(&mut refused.reason, REASON_MAX);
-    cut(&mut refused.message, MESSAGE_MAX);
+    cut(&mut refused.message, REFUSED_MESSAGE_MAX);
 }
 
 /// Checks and cuts what stands beside the output of a chunk: afterwards it takes no more memory than its encoded length

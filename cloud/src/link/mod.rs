@@ -127,7 +127,13 @@ pub struct ChunkReport {
     pub attempt_id: AttemptId,
     /// As it came.
     pub chunk: pb::LogChunk,
-    /// Room among its agent's chunks, and in memory; given back when dropped.
+    /// For as long as anything of it waits.
+    pub(crate) room: ChunkRoom,
+}
+
+/// Room among an agent's chunks, and in memory; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ChunkRoom {
     _permits: [OwnedSemaphorePermit; 2],
 }
 

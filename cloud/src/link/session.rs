@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    Arrival, ChunkReport, Frames, Link, Links, Outbox, Report,
+    Arrival, ChunkReport, ChunkRoom, Frames, Link, Links, Outbox, Report,
     budget::{self, Budget},
     is_started,
     share::CHUNK_OVERHEAD,
@@ -238,7 +238,9 @@ async fn handle(links: &Links, link: &Link, frame: Option<Frame>, budget: &mut B
         Some(Frame::Chunk(mut chunk)) => {
             let attempt_id = check(&chunk)?;
             budget::bound_chunk(&mut chunk)?;
-            let size = chunk.encoded_len() + CHUNK_OVERHEAD;
+            // Its end stands in the chunk, in the row that it becomes, and in what is said of it.
+            let of_end = chunk.outcome.as_ref().map_or(0, Message::encoded_len);
+            let size = chunk.encoded_len() + 2 * of_end + CHUNK_OVERHEAD;
             // First its own share, so that one agent takes little of what all have. The waits end with the process
             // only; until then the agent feels them.
             let Some(own) = link.share.take(size).await else {
@@ -252,7 +254,7 @@ async fn handle(links: &Links, link: &Link, frame: Option<Frame>, budget: &mut B
                 agent_id,
                 attempt_id,
                 chunk,
-                _permits: [own, common],
+                room: ChunkRoom { _permits: [own, common] },
             };
             return Ok(links.0.chunks.send(report).await.is_ok());
         }

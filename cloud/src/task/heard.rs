@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,7 +37,7 @@ use super::{
     machine::Event,
 };
 use crate::{
-    link::Links,
+    link::{ChunkRoom, Links},
     store::{self, record::Execution},
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Heard {
     at: UnixMicros,
     next_seq: u64,
     output: Option<WholeOutput>,
+    /// Room in memory, given back when nothing of it waits any more.
+    _room: Option<Arc<ChunkRoom>>,
     /// The link that it came over, when it counts only as long as there is no newer one.
     epoch: Option<u64>,
 }
@@ -74,6 +77,7 @@ impl Heard {
             at: UnixMicros::now(),
             next_seq: 0,
             output: None,
+            _room: None,
             epoch: None,
         }
     }
@@ -119,6 +123,14 @@ impl Heard {
     pub(crate) fn with_output(self, output: WholeOutput) -> Self {
         Self {
             output: Some(output),
+            ..self
+        }
+    }
+
+    /// The same, for as long as it waits in room that its agent has for chunks.
+    pub(super) fn within(self, room: ChunkRoom) -> Self {
+        Self {
+            _room: Some(Arc::new(room)),
             ..self
         }
     }
@@ -179,7 +191,7 @@ async fn hear(commit: &Commit, links: &Links, mut words: mpsc::Receiver<Heard>, 
             let _ = timeout(LINGER, words.recv_many(&mut batch, room)).await;
         }
         let mut batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX));
-        aside.take_alike(&mut batch);
+        aside.take_alike(&mut batch, links);
         settle(commit, links, batch, aside).await;
     }
 }
@@ -277,6 +289,10 @@ async fn intent(
     stored: &BTreeMap<AttemptId, Execution>,
 ) -> store::Result<Option<Intent>> {
     if let Some(live) = commit.book.live(heard.attempt) {
+        if live.execution.agent_id != heard.agent {
+            foreign(links, heard);
+            return Ok(None);
+        }
         return Ok(Some(Intent::new(live.execution, live.info, Vec::new())));
     }
     let execution = match stored.get(&heard.attempt) {
@@ -321,6 +337,12 @@ async fn superseded(commit: &Commit, execution: &Execution, heard: &Heard) -> st
 
 fn foreign(links: &Links, heard: &Heard) {
     links.disconnect(heard.agent, not_yours(heard.attempt));
+}
+
+/// The answer to an agent that says more of one attempt than there is to say while the store does not take it.
+fn too_much(attempt: AttemptId) -> Problem {
+    let frame = format!("one more about attempt {attempt}, of which enough waits");
+    Problem::new(Reason::FrameUnexpected).with("frame", frame)
 }
 
 /// The answer to an agent that speaks of another agent's attempt.

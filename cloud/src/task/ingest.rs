@@ -42,7 +42,7 @@ use crate::{
 const BATCH_MAX: usize = 1_024;
 /// Bytes of chunks after which a commit takes no more: a few milliseconds of disk.
 const BATCH_BYTES: usize = 8 << 20;
-/// Largest payload that is stored with the attempt's end. Bounds what waits in the queue of ends: 8,192 of them.
+/// Largest payload that is stored with the attempt's end. What waits in the queue of ends keeps its agent's room.
 const SMALL_PAYLOAD: usize = 4 << 10;
 /// Between two tries of a commit.
 const RETRY: Duration = Duration::from_millis(200);
@@ -144,7 +144,7 @@ impl Ingest {
             agent_id,
             attempt_id,
             chunk,
-            ..
+            room,
         } = incoming.report;
         let Some(outcome) = incoming.outcome else { return };
         // Some ten microseconds: less than a trip to another thread.
@@ -155,7 +155,8 @@ impl Ingest {
             attempt_id,
             chunk,
         });
-        self.hearing.take(ended.with_output(WholeOutput { row, live })).await;
+        let whole = ended.with_output(WholeOutput { row, live });
+        self.hearing.take(whole.within(room)).await;
     }
 
     /// Agent and task of the attempts of a batch; those that nobody has are left out.
@@ -269,7 +270,7 @@ impl Ingest {
             // Acknowledged once the end is stored too. Also when the chunk came again: the end may not have been.
             Some(outcome) if is_last_stored => {
                 let ended = Heard::ended(agent, attempt, outcome, verified, appended.next_seq);
-                self.hearing.take(ended).await;
+                self.hearing.take(ended.within(report.room)).await;
             }
             Some(_) | None => self.links.send_ack(agent, attempt, appended.next_seq, false),
         }

@@ -13,11 +13,14 @@ use std::{
 use opslink::id::AttemptId;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Heard, RETRY, apply};
+use super::{Heard, RETRY, apply, too_much};
 use crate::{link::Links, task::commit::Commit};
 
 /// Words that wait beside the others; beyond them everything waits, and the agents feel it.
 const MOST: usize = 256;
+/// Different words of one attempt that may wait. An agent has some five to say; what is more is for its next link, or
+/// made up.
+const MOST_OF_ONE: usize = 8;
 /// Between two tries when nothing is left but to try the same again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -72,6 +75,12 @@ impl Parts {
         self.in_vain >= self.queue.len()
     }
 
+    /// Says whether each of them was tried in vain once more: what is well again by then is not to wait for each of the
+    /// others.
+    fn is_round_over(&self) -> bool {
+        self.is_stuck() && self.in_vain.is_multiple_of(self.queue.len().max(1))
+    }
+
     pub(super) fn into_words(self) -> Vec<Heard> {
         self.queue.into_iter().flatten().collect()
     }
@@ -97,6 +106,17 @@ pub(super) struct Aside {
     more: Notify,
 }
 
+/// What becomes of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It goes with the others.
+    No,
+    /// It waits here, or did already.
+    Here,
+    /// Nothing more of its attempt waits.
+    TooMuch,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     parts: Parts,
@@ -109,19 +129,29 @@ impl Waiting {
         self.parts.words().chain(&self.behind)
     }
 
-    /// Takes a word of an attempt of which something waits already: it would fail like that. One that is repeated is here.
-    fn takes(&mut self, word: &Heard) -> bool {
-        if !self.words().any(|waiting| waiting.attempt == word.attempt) {
-            return false;
+    /// Says what becomes of a word that has come.
+    fn takes(&mut self, word: &Heard) -> Taken {
+        // One by another agent means nothing, and says so by itself.
+        let of_it = |waiting: &&Heard| waiting.attempt == word.attempt && waiting.agent == word.agent;
+        let (mut all, mut of_one) = (0, 0);
+        for waiting in self.words() {
+            all += 1;
+            if of_it(&waiting) {
+                if waiting.says_the_same(word) {
+                    return Taken::Here;
+                }
+                of_one += 1;
+            }
         }
-        if self.words().any(|waiting| waiting.says_the_same(word)) {
-            return true;
+        match of_one {
+            0 => Taken::No,
+            MOST_OF_ONE.. => Taken::TooMuch,
+            _ if all >= MOST => Taken::No,
+            _ => {
+                self.behind.push(word.clone());
+                Taken::Here
+            }
         }
-        let has_room = self.words().count() < MOST;
-        if has_room {
-            self.behind.push(word.clone());
-        }
-        has_room
     }
 
     fn applied(&mut self) {
@@ -129,7 +159,9 @@ impl Waiting {
         let is_next = |word: &Heard| applied.iter().any(|before| before.attempt == word.attempt);
         let (next, behind) = std::mem::take(&mut self.behind).into_iter().partition(is_next);
         self.behind = behind;
-        let next: Vec<_> = next;
+        let mut next: Vec<Heard> = next;
+        // Stable, and no cut goes between the words of one attempt.
+        next.sort_by_key(|word| word.attempt);
         if !next.is_empty() {
             self.parts.queue.push_back(next);
         }
@@ -140,7 +172,7 @@ impl Waiting {
         let part = self.parts.next().unwrap_or_default();
         let alone = part.first().map(|word| word.attempt).filter(|_| middle(part).is_none());
         self.parts.failed();
-        (alone, if self.parts.is_stuck() { AGAIN } else { RETRY })
+        (alone, if self.parts.is_round_over() { AGAIN } else { RETRY })
     }
 }
 
@@ -162,11 +194,19 @@ impl Aside {
         Ok(())
     }
 
-    /// Takes out of a batch what is said of attempts of which something waits here, as long as there is room.
-    pub(super) fn take_alike(&self, batch: &mut Vec<Heard>) {
+    /// Takes out of a batch what is said of attempts of which something waits here, as long as there is room. An agent
+    /// that says too much of one is called to come again: then it says all of it that counts.
+    pub(super) fn take_alike(&self, batch: &mut Vec<Heard>, links: &Links) {
         let mut waiting = self.waiting();
         if waiting.parts.next().is_some() {
-            batch.retain(|word| !waiting.takes(word));
+            batch.retain(|word| match waiting.takes(word) {
+                Taken::No => true,
+                Taken::Here => false,
+                Taken::TooMuch => {
+                    links.disconnect(word.agent, too_much(word.attempt));
+                    false
+                }
+            });
         }
     }
 
@@ -239,11 +279,11 @@ mod tests {
     #[test]
     fn what_is_repeated_takes_no_room_and_what_is_new_waits_behind() {
         let (bad, other) = (AttemptId::new(), AttemptId::new());
-        let aside = Aside::default();
+        let (aside, (links, _inbox)) = (Aside::default(), Links::new(crate::link::Config::default()));
         aside.take(Parts::of_failed(words(&[(bad, false)]))).unwrap();
         for _ in 0..2 * MOST {
             let mut batch = words(&[(bad, false), (other, false), (bad, true)]);
-            aside.take_alike(&mut batch);
+            aside.take_alike(&mut batch, &links);
             assert_eq!((batch.len(), said(&batch, other)), (1, 1));
         }
         assert_eq!(aside.waiting().words().count(), 2);
@@ -262,6 +302,52 @@ mod tests {
                 .words()
                 .all(|word| !word.says_the_same(&words(&[(bad, false)])[0]))
         );
+    }
+
+    /// 256 different words of one attempt filled the room, and then everybody waited for it.
+    #[test]
+    fn of_one_attempt_little_waits_and_nothing_of_another_agent() {
+        let (agent, other) = (AgentId::new(), AgentId::new());
+        let attempt = AttemptId::new();
+        let refused = |agent, why: usize| Heard::refused(agent, 1, attempt, "NO".to_owned(), why.to_string());
+        let mut waiting = Waiting::default();
+        waiting.parts.put_back(vec![refused(agent, 0)]);
+        let taken: Vec<_> = (0..2 * MOST).map(|why| waiting.takes(&refused(agent, why))).collect();
+        assert!(taken.iter().take(MOST_OF_ONE).all(|taken| *taken == Taken::Here));
+        assert!(taken.iter().skip(MOST_OF_ONE).all(|taken| *taken == Taken::TooMuch));
+        assert_eq!(waiting.takes(&refused(other, 0)), Taken::No);
+        assert_eq!(waiting.words().count(), MOST_OF_ONE);
+    }
+
+    /// One of 256 that was well again waited for 5 s a piece of the others.
+    #[test]
+    fn a_round_of_tries_pauses_once() {
+        let attempts: Vec<_> = (0..4).map(|_| (AttemptId::new(), false)).collect();
+        let mut waiting = Waiting::default();
+        for word in words(&attempts) {
+            waiting.parts.put_back(vec![word]);
+        }
+        let pauses: Vec<_> = (0..8).map(|_| waiting.failed().1).collect();
+        assert_eq!(pauses.iter().filter(|pause| **pause == AGAIN).count(), 2, "{pauses:?}");
+    }
+
+    /// What came behind several attempts was cut between two words of one.
+    #[test]
+    fn what_waited_behind_is_cut_between_attempts_only() {
+        let (one, next) = (AttemptId::new(), AttemptId::new());
+        let agent = AgentId::from_uuid(uuid::Uuid::nil());
+        let mut waiting = Waiting::default();
+        waiting.parts.queue.push_back(words(&[(one, false), (next, false)]));
+        for (attempt, why) in [(one, "1"), (next, "2"), (one, "3")] {
+            let word = Heard::refused(agent, 1, attempt, "NO".to_owned(), why.to_owned());
+            assert_eq!(waiting.takes(&word), Taken::Here);
+        }
+        waiting.applied();
+        waiting.failed();
+        for part in &waiting.parts.queue {
+            assert!(part.windows(2).all(|pair| pair[0].attempt == pair[1].attempt));
+        }
+        assert_eq!(waiting.parts.queue.len(), 2);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -84,6 +84,72 @@ async fn a_word_that_is_not_taken_now_waits_beside_the_others() {
         "nothing of it was lost"
     );
     bench.until(&of_a, &[P::Succeeded]).await;
+}
+
+/// What waited for its write was in no agent's share: one that repeated its end filled 130 MiB.
+#[tokio::test(start_paused = true)]
+async fn ends_that_wait_for_the_store_take_their_agents_room() {
+    let slow = Arc::new(Slow::default());
+    let store = Store::from(MemoryStore::with_faults(slow.clone()));
+    let bench = Bench::over(store, Config::default()).await;
+    let mut a = bench.joined("a").await;
+    let task = bench.create_on(&["a"]).await.task.unwrap().id;
+    let attempt = a.task().await;
+    a.accept(attempt).await;
+    bench.until(&task, &[P::Running]).await;
+
+    *slow.execution.lock().unwrap() = Some((task.parse().unwrap(), a.id));
+    let sent = AtomicUsize::new(0);
+    let flood = async {
+        for _ in 0..4_096 {
+            a.finish(attempt, &[], S::Succeeded).await;
+            sent.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    timeout(Duration::from_secs(3), flood).await.expect_err("all of them were taken");
+    // 256 in its share, 1,024 in the test's own channel, one of either that is between two places.
+    let most = 256 + 1_024 + 2;
+    assert!(sent.load(Ordering::Relaxed) <= most, "{sent:?}");
+}
+
+/// An agent that said something new of such an attempt again and again filled the place beside, and then nobody was heard.
+#[tokio::test(start_paused = true)]
+async fn whoever_says_too_much_of_one_attempt_stops_nobody_else() {
+    let slow = Arc::new(Slow::default());
+    let store = Store::from(MemoryStore::with_faults(slow.clone()));
+    let bench = Bench::over(store, Config::default()).await;
+    let (mut a, mut b) = (bench.joined("a").await, bench.joined("b").await);
+    let of_a = bench.create_on(&["a"]).await.task.unwrap().id;
+    let attempt = a.task().await;
+    a.accept(attempt).await;
+    bench.until(&of_a, &[P::Running]).await;
+    *slow.execution.lock().unwrap() = Some((of_a.parse().unwrap(), a.id));
+    a.finish(attempt, &["x\n"], S::Succeeded).await;
+    // It waits beside the others.
+    sleep(Duration::from_secs(30)).await;
+    for why in 0..600 {
+        let frame = opslink::pb::Refused {
+            attempt_id: attempt.to_string(),
+            reason: "NO".to_owned(),
+            message: format!("{why}"),
+        };
+        let refused = opslink::pb::attach_request::Frame::Refused(frame);
+        let request = opslink::pb::AttachRequest { frame: Some(refused) };
+        if a.up.send(Ok(request)).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(
+        a.end_of_link().await.expect("why").reason,
+        opslink::reason::Reason::FrameUnexpected
+    );
+
+    let of_b = bench.create_on(&["b"]).await.task.unwrap().id;
+    let other = b.task().await;
+    b.finish(other, &["y\n"], S::Succeeded).await;
+    let limit = Duration::from_secs(60);
+    timeout(limit, b.archived(other)).await.expect("the other's end");
+    bench.until(&of_b, &[P::Succeeded]).await;
 }
 
 /// Each try began with all of them, took longer than a round may take, and was forgotten: none of them was ever taken.

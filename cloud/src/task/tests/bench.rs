@@ -226,7 +226,7 @@ type Frames = BoxStream<'static, Result<pb::AttachResponse, Problem>>;
 pub(super) struct Agent {
     pub(super) id: AgentId,
     pub(super) welcome: pb::Welcome,
-    up: Sender,
+    pub(super) up: Sender,
     down: Frames,
 }
 
