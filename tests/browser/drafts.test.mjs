@@ -112,7 +112,7 @@ test("a hint about destruction sees through comments, and names the right line",
   const hint = (text) => page.waitForSelector(`.danger li:has-text("${text}")`, { timeout: 5_000 });
   await page.fill("#script", "select 1;\n-- the old one; it is empty\nDROP TABLE old;");
   await hint("Line 3");
-  assert.equal(await page.innerText(".danger code"), "DROP TABLE old");
+  assert.equal(await page.innerText(".danger code"), "DROP TABLE old;");
   await page.fill("#script", "/* why */ DROP TABLE old");
   await hint("Line 1");
   await page.fill("#script", "/*\n DROP TABLE a;\n*/ select 'DROP TABLE b; --';\n\nTRUNCATE c");

@@ -141,10 +141,17 @@ pub(crate) fn LogView(
             state.look_back();
         }
     };
-    // On the scroll bar, which lies beside the inner width.
+    // On the scroll bar, which lies beside the inner width; or with a finger, which pulls down what is above.
+    let finger = StoredValue::new(None::<i32>);
     let press = move |event: ev::PointerEvent| {
+        finger.set_value((event.pointer_type() == "touch").then(|| event.client_y()));
         let on_list = event.target() == state.viewport.node.get_untracked().map(web_sys::EventTarget::from);
         if on_list && f64::from(event.offset_x()) >= state.viewport.width.get_untracked() {
+            state.look_back();
+        }
+    };
+    let pull = move |event: ev::PointerEvent| {
+        if finger.get_value().is_some_and(|start| event.client_y() > start) {
             state.look_back();
         }
     };
@@ -154,7 +161,7 @@ pub(crate) fn LogView(
             <LogToolbar state=state live=live />
             <MarkBar state=state marking=marking />
             <Earlier live=live filter=filter state=state />
-            <div class="log-body" class:log-wrapped=move || state.wrap.get() on:wheel=wheel on:keydown=key on:pointerdown=press>
+            <div class="log-body" class:log-wrapped=move || state.wrap.get() on:wheel=wheel on:keydown=key on:pointerdown=press on:pointermove=pull>
                 <span node_ref=ruler class="log-ruler" aria-hidden="true">{"0".repeat(100)}</span>
                 <VirtualRows viewport=state.viewport count=count row_height=ROW_HEIGHT row=row class="log-rows" role="log" label=t("output") on_scroll=Callback::new(move |by: f64| state.scrolled(by)) />
                 <Show when=is_empty>

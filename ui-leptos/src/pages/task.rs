@@ -94,7 +94,8 @@ fn OneTask(id: String) -> impl IntoView {
     let known = Memo::new(move |_| live.read(|view| view.task.is_some()));
     let is_sql = Memo::new(move |_| live.read(TaskView::is_sql));
     let several = Memo::new(move |_| live.read(|view| view.len() > 1));
-    let many_unchosen = move || live.read(|view| view.len() > MANY) && chosen.get().is_none();
+    // Not anew with each change of the task: the log would be another one, at its end.
+    let many_unchosen = Memo::new(move |_| live.read(|view| view.len() > MANY) && chosen.get().is_none());
     let tab_button = move |value: &'static str, text: String| {
         view! { <button type="button" role="tab" aria-selected=move || (tab.get() == value).to_string() on:click=move |_| go.run((chosen.get_untracked(), value.to_owned()))>{text}</button> }
     };
@@ -116,7 +117,7 @@ fn OneTask(id: String) -> impl IntoView {
                     <Show when=move || chosen.get().is_some() || !several.get()>
                         <ExecutionDetail live=live />
                     </Show>
-                    {move || if many_unchosen() {
+                    {move || if many_unchosen.get() {
                         view! { <Empty icon="agents" heading=t("executions-choose") /> }.into_any()
                     } else if is_sql.get() && tab.get().is_empty() {
                         view! { <ResultsView live=live choose=choose /> }.into_any()
