@@ -45,6 +45,7 @@ pub use outbox::Order;
 use outbox::{Frames, Outbox};
 pub use report::Report;
 pub(crate) use report::is_started;
+pub(crate) use share::ChunkRoom;
 use share::{Share, Shares};
 
 /// Bytes of chunks that may wait for the store, of all agents together: bounds memory when the database is slow.
@@ -129,12 +130,6 @@ pub struct ChunkReport {
     pub chunk: pb::LogChunk,
     /// For as long as anything of it waits.
     pub(crate) room: ChunkRoom,
-}
-
-/// Room among an agent's chunks, and in memory; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct ChunkRoom {
-    _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl ChunkReport {

@@ -38,10 +38,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    Arrival, ChunkReport, ChunkRoom, Frames, Link, Links, Outbox, Report,
+    Arrival, ChunkReport, Frames, Link, Links, Outbox, Report,
     budget::{self, Budget},
     is_started,
-    share::CHUNK_OVERHEAD,
+    share::{CHUNK_OVERHEAD, ChunkRoom},
 };
 
 /// Longest wait for the store while a link comes up.
@@ -254,7 +254,7 @@ async fn handle(links: &Links, link: &Link, frame: Option<Frame>, budget: &mut B
                 agent_id,
                 attempt_id,
                 chunk,
-                room: ChunkRoom { _permits: [own, common] },
+                room: ChunkRoom::new(own, common),
             };
             return Ok(links.0.chunks.send(report).await.is_ok());
         }

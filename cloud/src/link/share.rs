@@ -30,6 +30,28 @@ pub(super) const CHUNK_OVERHEAD: usize = 512;
 // The largest chunk fits, with all that may stand beside its payload, or it would take less than it is.
 const _: () = assert!(chunk::PAYLOAD_MAX + (8 << 10) + CHUNK_OVERHEAD <= SHARE_BYTES);
 
+/// Room among an agent's chunks, and in memory; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ChunkRoom {
+    own: OwnedSemaphorePermit,
+    common: OwnedSemaphorePermit,
+}
+
+impl ChunkRoom {
+    pub(super) const fn new(own: OwnedSemaphorePermit, common: OwnedSemaphorePermit) -> Self {
+        Self { own, common }
+    }
+
+    /// What is left of it when only the chunk's end waits: it is bounded by its kind, not by its output.
+    pub(crate) fn of_its_end(mut self) -> Self {
+        for permits in [&mut self.own, &mut self.common] {
+            let surplus = permits.num_permits().saturating_sub(CHUNK_LEAST);
+            drop(permits.split(surplus));
+        }
+        self
+    }
+}
+
 /// The share of one agent.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -109,6 +131,16 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_end_whose_output_is_stored_keeps_little_room() {
+        let (share, common) = (Share::new(), Arc::new(Semaphore::new(8 << 20)));
+        let own = share.take(3 << 20).await.unwrap();
+        let room = ChunkRoom::new(own, Arc::clone(&common).try_acquire_many_owned(3 << 20).unwrap());
+        let _room = room.of_its_end();
+        assert_eq!(share.room.available_permits(), SHARE_BYTES - CHUNK_LEAST);
+        assert_eq!(common.available_permits(), (8 << 20) - CHUNK_LEAST);
+    }
 
     #[tokio::test]
     async fn a_share_goes_with_its_last_link_unless_it_is_used() {

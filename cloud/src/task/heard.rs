@@ -149,6 +149,21 @@ impl Heard {
         key(self) == key(other) && self.event == other.event
     }
 
+    /// Says whether both are of one attempt, by one agent.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.attempt, self.agent) == (other.attempt, other.agent)
+    }
+
+    /// Says whether its agent said it; otherwise it is the cloud's own, and nobody says it again.
+    const fn is_of_its_agent(&self) -> bool {
+        !matches!(self.event, Event::OutputRefused { .. })
+    }
+
+    /// Says whether it counts: a newer link's Hello has said what is true by then.
+    fn counts(&self, links: &Links) -> bool {
+        self.epoch.is_none_or(|epoch| !links.has_newer(self.agent, epoch))
+    }
+
     const fn may_linger(&self) -> bool {
         matches!(self.event, Event::Accepted { .. })
     }
@@ -215,7 +230,10 @@ async fn settle(commit: &Commit, links: &Links, mut batch: Vec<Heard>, aside: &A
 
 /// Returns what is to be tried as a whole again: it is much, and none of it is taken.
 async fn take_apart(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &Aside) -> Option<Vec<Heard>> {
-    let mut parts = Parts::of_failed(batch);
+    let (mut parts, too_many) = Parts::of_failed(batch.into_iter().filter(|word| word.counts(links)).collect());
+    for word in too_many {
+        links.disconnect(word.agent, too_much(word.attempt));
+    }
     let mut failures = 0_usize;
     loop {
         match aside.take(parts) {
@@ -239,8 +257,7 @@ async fn take_apart(commit: &Commit, links: &Links, batch: Vec<Heard>, aside: &A
 
 /// Applies a batch. Errors are only those that may pass; the whole batch may be applied again.
 pub(super) async fn apply(commit: &Commit, links: &Links, words: &[Heard]) -> store::Result<()> {
-    let counts = |heard: &&Heard| heard.epoch.is_none_or(|epoch| !links.has_newer(heard.agent, epoch));
-    let words: Vec<&Heard> = words.iter().filter(counts).collect();
+    let words: Vec<&Heard> = words.iter().filter(|heard| heard.counts(links)).collect();
     let unknown: BTreeSet<AttemptId> = words
         .iter()
         .map(|heard| heard.attempt)

@@ -270,7 +270,7 @@ impl Ingest {
             // Acknowledged once the end is stored too. Also when the chunk came again: the end may not have been.
             Some(outcome) if is_last_stored => {
                 let ended = Heard::ended(agent, attempt, outcome, verified, appended.next_seq);
-                self.hearing.take(ended.within(report.room)).await;
+                self.hearing.take(ended.within(report.room.of_its_end())).await;
             }
             Some(_) | None => self.links.send_ack(agent, attempt, appended.next_seq, false),
         }

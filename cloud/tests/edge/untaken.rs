@@ -118,7 +118,11 @@ async fn of_lists_that_nobody_takes_as_many_are_kept_as_there_is_room_for() {
         "{:?}",
         refused.collect::<Vec<_>>()
     );
-    assert!(kept > 0 && kept * TASKS * SCRIPT <= ANSWERS, "{kept} of {}", answers.len());
+    assert!(
+        kept > 0 && kept * TASKS * SCRIPT <= ANSWERS,
+        "{kept} of {}",
+        answers.len()
+    );
 
     let mut tasks = TaskServiceClient::new(edge.plain().await);
     let list = tasks

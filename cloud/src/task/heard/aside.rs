@@ -33,13 +33,23 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Of a batch that has just failed as a whole.
-    pub(super) fn of_failed(mut batch: Vec<Heard>) -> Self {
+    /// Of a batch that has just failed as a whole; and what of it is too much to say of one attempt. Repeats are dropped.
+    pub(super) fn of_failed(mut batch: Vec<Heard>) -> (Self, Vec<Heard>) {
         // Stable, so each attempt's words keep their order.
-        batch.sort_by_key(|word| word.attempt);
+        batch.sort_by_key(|word| (word.attempt, word.agent));
+        let mut part: Vec<Heard> = Vec::with_capacity(batch.len());
+        let mut too_much = Vec::new();
+        for word in batch {
+            let of_it = part.iter().rev().take_while(|before| before.is_beside(&word));
+            match of_it.clone().count() {
+                _ if of_it.clone().any(|before| before.says_the_same(&word)) => {}
+                MOST_OF_ONE.. if word.is_of_its_agent() => too_much.push(word),
+                _ => part.push(word),
+            }
+        }
         let mut parts = Self::default();
-        parts.put_back(batch);
-        parts
+        parts.put_back(part);
+        (parts, too_much)
     }
 
     pub(super) fn next(&self) -> Option<&[Heard]> {
@@ -132,11 +142,10 @@ impl Waiting {
     /// Says what becomes of a word that has come.
     fn takes(&mut self, word: &Heard) -> Taken {
         // One by another agent means nothing, and says so by itself.
-        let of_it = |waiting: &&Heard| waiting.attempt == word.attempt && waiting.agent == word.agent;
         let (mut all, mut of_one) = (0, 0);
         for waiting in self.words() {
             all += 1;
-            if of_it(&waiting) {
+            if waiting.is_beside(word) {
                 if waiting.says_the_same(word) {
                     return Taken::Here;
                 }
@@ -145,7 +154,7 @@ impl Waiting {
         }
         match of_one {
             0 => Taken::No,
-            MOST_OF_ONE.. => Taken::TooMuch,
+            MOST_OF_ONE.. if word.is_of_its_agent() => Taken::TooMuch,
             _ if all >= MOST => Taken::No,
             _ => {
                 self.behind.push(word.clone());
@@ -199,6 +208,9 @@ impl Aside {
     pub(super) fn take_alike(&self, batch: &mut Vec<Heard>, links: &Links) {
         let mut waiting = self.waiting();
         if waiting.parts.next().is_some() {
+            // What an earlier link said counts no more, and is nothing to end this one for.
+            waiting.behind.retain(|word| word.counts(links));
+            batch.retain(|word| word.counts(links));
             batch.retain(|word| match waiting.takes(word) {
                 Taken::No => true,
                 Taken::Here => false,
@@ -254,7 +266,7 @@ mod tests {
         let attempts: Vec<_> = (0..8).map(|_| AttemptId::new()).collect();
         let first = attempts.iter().map(|attempt| (*attempt, false));
         let then = attempts.iter().map(|attempt| (*attempt, true));
-        let mut parts = Parts::of_failed(words(&first.chain(then).collect::<Vec<_>>()));
+        let (mut parts, _) = Parts::of_failed(words(&first.chain(then).collect::<Vec<_>>()));
         let mut tries = 0;
         while !parts.is_stuck() {
             let part = parts.next().unwrap();
@@ -280,7 +292,7 @@ mod tests {
     fn what_is_repeated_takes_no_room_and_what_is_new_waits_behind() {
         let (bad, other) = (AttemptId::new(), AttemptId::new());
         let (aside, (links, _inbox)) = (Aside::default(), Links::new(crate::link::Config::default()));
-        aside.take(Parts::of_failed(words(&[(bad, false)]))).unwrap();
+        aside.take(Parts::of_failed(words(&[(bad, false)])).0).unwrap();
         for _ in 0..2 * MOST {
             let mut batch = words(&[(bad, false), (other, false), (bad, true)]);
             aside.take_alike(&mut batch, &links);
@@ -317,6 +329,20 @@ mod tests {
         assert!(taken.iter().skip(MOST_OF_ONE).all(|taken| *taken == Taken::TooMuch));
         assert_eq!(waiting.takes(&refused(other, 0)), Taken::No);
         assert_eq!(waiting.words().count(), MOST_OF_ONE);
+    }
+
+    /// In one batch, before anything of it waited: what was said of one attempt could not be cut, and had no room aside.
+    #[test]
+    fn of_one_attempt_in_one_batch_little_is_left() {
+        let (agent, bad) = (AgentId::new(), AttemptId::new());
+        let refused = |why: usize| Heard::refused(agent, 1, bad, "NO".to_owned(), why.to_string());
+        let (parts, too_much) = Parts::of_failed((0..300).map(refused).collect());
+        assert_eq!(
+            (parts.words().count(), too_much.len()),
+            (MOST_OF_ONE, 300 - MOST_OF_ONE)
+        );
+        let (parts, too_much) = Parts::of_failed((0..300).map(|_| refused(1)).collect());
+        assert_eq!((parts.words().count(), too_much.len()), (1, 0));
     }
 
     /// One of 256 that was well again waited for 5 s a piece of the others.
@@ -361,9 +387,9 @@ mod tests {
             )
         };
         let aside = Aside::default();
-        aside.take(Parts::of_failed(many(200))).unwrap();
-        let back = aside.take(Parts::of_failed(many(57))).unwrap_err();
+        aside.take(Parts::of_failed(many(200)).0).unwrap();
+        let back = aside.take(Parts::of_failed(many(57)).0).unwrap_err();
         assert_eq!(back.into_words().len(), 57);
-        aside.take(Parts::of_failed(many(56))).unwrap();
+        aside.take(Parts::of_failed(many(56)).0).unwrap();
     }
 }

@@ -106,7 +106,9 @@ async fn ends_that_wait_for_the_store_take_their_agents_room() {
             sent.fetch_add(1, Ordering::Relaxed);
         }
     };
-    timeout(Duration::from_secs(3), flood).await.expect_err("all of them were taken");
+    timeout(Duration::from_secs(3), flood)
+        .await
+        .expect_err("all of them were taken");
     // 256 in its share, 1,024 in the test's own channel, one of either that is between two places.
     let most = 256 + 1_024 + 2;
     assert!(sent.load(Ordering::Relaxed) <= most, "{sent:?}");
