@@ -161,7 +161,7 @@ mod tests {
             hints.map(|hint| (hint.line, hint.message, hint.excerpt)).collect()
         };
         let drop = |line| vec![(line, "danger-drop", "DROP TABLE t".to_owned())];
-        assert_eq!(found("-- a; b\nDROP TABLE t;"), drop(2));
+        assert_eq!(found("-- a; b\nDROP TABLE t"), drop(2));
         assert_eq!(found("/* x */ DROP TABLE t"), drop(1));
         assert_eq!(found("/* x;\n y */\n\nDROP TABLE t"), drop(4));
         assert_eq!(found("select ';\n--'; DROP TABLE t"), drop(2));
