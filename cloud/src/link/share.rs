@@ -27,8 +27,9 @@ const CHUNK_LEAST: usize = SHARE_BYTES / SHARE_CHUNKS;
 /// fields and a handful of digests.
 pub(super) const CHUNK_OVERHEAD: usize = 512;
 
-// The largest chunk fits, with all that may stand beside its payload, or it would take less than it is.
-const _: () = assert!(chunk::PAYLOAD_MAX + (8 << 10) + CHUNK_OVERHEAD <= SHARE_BYTES);
+// The largest chunk fits, with all that may stand beside its payload and its end counted thrice, or it would take less than
+// it is.
+const _: () = assert!(chunk::PAYLOAD_MAX + (20 << 10) + CHUNK_OVERHEAD <= SHARE_BYTES);
 
 /// Room among an agent's chunks, and in memory; given back when dropped.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl ChunkRoom {
         Self { own, common }
     }
 
-    /// What is left of it when only the chunk's end waits: it is bounded by its kind, not by its output.
+    /// What is left of it when only the chunk's end waits: an outcome is cut to less than the least of a chunk.
     pub(crate) fn of_its_end(mut self) -> Self {
         for permits in [&mut self.own, &mut self.common] {
             let surplus = permits.num_permits().saturating_sub(CHUNK_LEAST);

@@ -53,6 +53,7 @@ const RETRY: Duration = Duration::from_millis(200);
 const WHOLE_FOR: Duration = Duration::from_secs(5);
 /// Parts of a batch that may fail without a pause.
 const FAILURES_AT_ONCE: usize = 64;
+
 /// Something that an agent said about an attempt, or that follows from what it said.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
